@@ -1,0 +1,265 @@
+//! AWS through its SDK.
+//!
+//! One HTTP client and one configuration serve all resources. The SDK retries nothing here: when to try again is decided in one
+//! place, by the role actor's schedule.
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_ecr::config::IdentityCache;
+use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_sts::operation::RequestId;
+use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::jiff::Timestamp;
+use tokio::sync::OnceCell;
+
+use super::error::{Answer, Operation};
+use super::{AssumeRole, Aws, AwsError, Identity};
+use crate::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
+
+/// How long a connection to AWS may take to stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a whole call may take, from finding the operator's own credentials to the end of the answer. STS answers in well under
+/// a second; the time is for a network that loses packets.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The Region of the STS endpoint where neither the environment nor the machine names one. The `aws` partition's default endpoint.
+const FALLBACK_REGION: &str = "us-east-1";
+
+/// AWS through its SDK.
+#[derive(Debug)]
+pub struct SdkAws {
+    sts: aws_sdk_sts::Client,
+    config: SdkConfig,
+    identity: OnceCell<Identity>,
+}
+
+impl SdkAws {
+    /// Sets the clients up from AWS's own environment variables, profiles and instance metadata. Asks nobody for credentials yet.
+    pub async fn from_environment() -> Self {
+        let http_client = aws_smithy_http_client::Builder::new()
+            .tls_provider(tls::Provider::Rustls(
+                tls::rustls_provider::CryptoMode::AwsLc,
+            ))
+            .build_https();
+        let region = aws_config::meta::region::RegionProviderChain::default_provider()
+            .or_else(FALLBACK_REGION);
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client)
+            .region(region)
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_timeout(CALL_TIMEOUT)
+                    .build(),
+            )
+            .load()
+            .await;
+        Self {
+            sts: aws_sdk_sts::Client::new(&config),
+            config,
+            identity: OnceCell::new(),
+        }
+    }
+
+    async fn ask_identity(&self) -> Result<Identity, AwsError> {
+        let operation = Operation::GetCallerIdentity;
+        let output = self
+            .sts
+            .get_caller_identity()
+            .send()
+            .await
+            .map_err(|error| from_sdk(operation, &error))?;
+        match (output.account(), output.arn()) {
+            (Some(account), Some(arn)) => Ok(Identity::new(account, arn)),
+            _ => Err(senseless(operation, "no account and ARN")),
+        }
+    }
+
+    async fn ask_session(&self, request: &AssumeRole) -> Result<Session, AwsError> {
+        let operation = Operation::AssumeRole;
+        let output = self
+            .sts
+            .assume_role()
+            .role_arn(&request.role_arn)
+            .role_session_name(&request.session_name)
+            .duration_seconds(i32::try_from(request.duration.as_secs()).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(|error| from_sdk(operation, &error))?;
+        let given = output
+            .credentials()
+            .ok_or_else(|| senseless(operation, "no credentials"))?;
+        if given.access_key_id().is_empty()
+            || given.secret_access_key().is_empty()
+            || given.session_token().is_empty()
+        {
+            return Err(senseless(operation, "credentials with an empty part"));
+        }
+        Ok(Session {
+            credentials: Credentials {
+                access_key_id: given.access_key_id().into(),
+                secret_access_key: given.secret_access_key().into(),
+                session_token: given.session_token().into(),
+            },
+            expiration: timestamp(given.expiration())
+                .ok_or_else(|| senseless(operation, "an expiration out of range"))?,
+        })
+    }
+
+    async fn ask_registry_login(
+        &self,
+        region: &str,
+        credentials: &Credentials,
+    ) -> Result<RegistryLogin, AwsError> {
+        let operation = Operation::GetAuthorizationToken;
+        let config = aws_sdk_ecr::config::Builder::from(&self.config)
+            .region(aws_sdk_ecr::config::Region::new(region.to_owned()))
+            // A session is used for one call and must not stay in a cache.
+            .identity_cache(IdentityCache::no_cache())
+            .credentials_provider(aws_sdk_ecr::config::Credentials::new(
+                credentials.access_key_id.expose_secret(),
+                credentials.secret_access_key.expose_secret(),
+                Some(credentials.session_token.expose_secret().to_owned()),
+                None,
+                "role session",
+            ))
+            .build();
+        let output = aws_sdk_ecr::Client::from_conf(config)
+            .get_authorization_token()
+            .send()
+            .await
+            .map_err(|error| from_sdk(operation, &error))?;
+        let given = output
+            .authorization_data()
+            .first()
+            .ok_or_else(|| senseless(operation, "no token"))?;
+        // The token is `AWS:<password>` in base64, and a password may hold a colon.
+        // <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_AuthorizationData.html>
+        given
+            .authorization_token()
+            .and_then(|token| BASE64_STANDARD.decode(token).ok())
+            .and_then(|token| String::from_utf8(token).ok())
+            .as_deref()
+            .and_then(|token| token.split_once(':'))
+            .filter(|(username, password)| !username.is_empty() && !password.is_empty())
+            .map(|(username, password)| RegistryLogin {
+                username: username.to_owned(),
+                password: password.into(),
+                expiration: given.expires_at().and_then(timestamp),
+            })
+            .ok_or_else(|| senseless(operation, "a token that is no user name and password"))
+    }
+}
+
+impl Aws for SdkAws {
+    fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
+        self.identity
+            .get_or_try_init(|| self.ask_identity())
+            .map(|result| result.cloned())
+            .boxed()
+    }
+
+    fn assume_role<'a>(
+        &'a self,
+        request: &'a AssumeRole,
+    ) -> BoxFuture<'a, Result<Session, AwsError>> {
+        self.ask_session(request).boxed()
+    }
+
+    fn registry_login<'a>(
+        &'a self,
+        region: &'a str,
+        credentials: &'a Credentials,
+    ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
+        self.ask_registry_login(region, credentials).boxed()
+    }
+}
+
+/// The SDK's time as a moment, if it is one that can be written down.
+fn timestamp(time: &aws_sdk_sts::primitives::DateTime) -> Option<Timestamp> {
+    Timestamp::from_second(time.secs()).ok()
+}
+
+/// An answer of success that does not hold what it must. What it holds instead is not said: it may be half a secret.
+fn senseless(operation: Operation, what: &str) -> AwsError {
+    AwsError::Unavailable(Answer {
+        operation,
+        code: None,
+        message: format!("AWS answered with {what}"),
+        request_id: None,
+    })
+}
+
+fn from_sdk<E>(operation: Operation, error: &SdkError<E, HttpResponse>) -> AwsError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let without_answer = |message: String| Answer {
+        operation,
+        code: None,
+        message,
+        request_id: None,
+    };
+    match error {
+        SdkError::ServiceError(service) => AwsError::from_answer(
+            service.raw().status().as_u16(),
+            Answer {
+                operation,
+                code: service.err().code().map(str::to_owned),
+                message: service
+                    .err()
+                    .message()
+                    .unwrap_or("AWS gave no message")
+                    .to_owned(),
+                request_id: error.request_id().map(str::to_owned),
+            },
+        ),
+        // The raw answer and the parser's complaint may both quote what was in it.
+        SdkError::ResponseError(_) => {
+            AwsError::Unavailable(without_answer("AWS's answer could not be read".into()))
+        }
+        SdkError::TimeoutError(_) => AwsError::Unavailable(without_answer(format!(
+            "no answer within {} s",
+            CALL_TIMEOUT.as_secs()
+        ))),
+        _ if has_credentials_error(error) => {
+            AwsError::NoIdentity(without_answer(chain_of(error)))
+        }
+        _ => AwsError::Unavailable(without_answer(chain_of(error))),
+    }
+}
+
+/// Whether the call failed because the provider chain gave no credentials.
+fn has_credentials_error(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<CredentialsError>())
+}
+
+/// The messages of an error and its causes, each once.
+fn chain_of(error: &(dyn Error + 'static)) -> String {
+    let mut messages: Vec<String> = Vec::new();
+    for cause in causes(error) {
+        let message = cause.to_string();
+        if !messages.contains(&message) {
+            messages.push(message);
+        }
+    }
+    messages.join(": ")
+}
+
+fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&cause| cause.source())
+}

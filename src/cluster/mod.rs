@@ -1,0 +1,86 @@
+//! The cluster as the operator needs it: resources to watch, Secrets to look at and write, statuses to write.
+//!
+//! [`Cluster`] is the seam: the product puts [`client::KubeCluster`] behind it, a simulation its own.
+
+pub mod client;
+pub mod error;
+pub mod watch;
+
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+
+use crate::resource::AWSAssumeRoleStatus;
+use crate::secret::{ObservedSecret, WantedSecret};
+use crate::wanted::{ResourceKey, Watched};
+pub use error::ClusterError;
+
+/// What the operator does in the cluster. Each call is made once: when to try again is the caller's business.
+pub trait Cluster: Send + Sync + 'static {
+    /// The resources, from a full list onwards. The stream ends never: what goes wrong is mended behind it.
+    fn watch(&self) -> BoxStream<'static, WatchEvent>;
+
+    /// The Secret of that name, without its content, or nothing.
+    ///
+    /// # Errors
+    /// [`ClusterError`] says what can be done.
+    fn observe_secret<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ObservedSecret>, ClusterError>>;
+
+    /// Makes a Secret that must not exist yet.
+    ///
+    /// # Errors
+    /// [`ClusterError::Changed`] when it does.
+    fn create_secret<'a>(
+        &'a self,
+        secret: &'a WantedSecret,
+    ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>>;
+
+    /// Replaces a Secret that must still be as it was observed.
+    ///
+    /// # Errors
+    /// [`ClusterError::Changed`] when it is not, [`ClusterError::Immutable`] when it can only be made anew.
+    fn replace_secret<'a>(
+        &'a self,
+        secret: &'a WantedSecret,
+        over: &'a ObservedSecret,
+    ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>>;
+
+    /// Deletes a Secret that must still be as it was observed. One that is gone already counts as deleted.
+    ///
+    /// # Errors
+    /// [`ClusterError::Changed`] when it is not.
+    fn delete_secret<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+        observed: &'a ObservedSecret,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Replaces the status of a resource that must still be that very one.
+    ///
+    /// # Errors
+    /// [`ClusterError::Changed`] or [`ClusterError::Gone`] when it is not.
+    fn write_status<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+        status: &'a AWSAssumeRoleStatus,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+}
+
+/// What happened to the resources.
+#[derive(Clone, Debug, PartialEq)]
+pub enum WatchEvent {
+    /// A full list begins, at the start or after the watch was lost.
+    ListStarted,
+    /// One resource of the list.
+    Listed(Watched),
+    /// The list is complete: what was not in it is gone.
+    ListDone,
+    /// A resource was made or changed.
+    Applied(Watched),
+    /// A resource is gone.
+    Deleted(ResourceKey),
+}

@@ -1,0 +1,64 @@
+//! The watch on the resources: kube's watcher, with unreadable objects kept apart and faults mended behind the stream.
+
+use std::future::ready;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as kube_watcher};
+use kube::{Api, Client};
+use tracing::warn;
+
+use super::WatchEvent;
+use crate::resource::AWSAssumeRole;
+use crate::wanted::{ResourceKey, Watched};
+
+/// Watches the resources of all namespaces.
+pub(super) fn resources(client: Client) -> BoxStream<'static, WatchEvent> {
+    let api: Api<DeserializeGuard<AWSAssumeRole>> = Api::all(client);
+    kube_watcher(api, watcher::Config::default())
+        .default_backoff()
+        .filter_map(|result| {
+            ready(match result {
+                Ok(event) => Some(narrowed(event)),
+                Err(error) => {
+                    warn!(error = %told(&error), "the watch on the resources failed and is set up again");
+                    None
+                }
+            })
+        })
+        .boxed()
+}
+
+fn narrowed(event: Event<DeserializeGuard<AWSAssumeRole>>) -> WatchEvent {
+    match event {
+        Event::Init => WatchEvent::ListStarted,
+        Event::InitApply(object) => WatchEvent::Listed(read(object)),
+        Event::InitDone => WatchEvent::ListDone,
+        Event::Apply(object) => WatchEvent::Applied(read(object)),
+        Event::Delete(object) => WatchEvent::Deleted(ResourceKey::of(&object)),
+    }
+}
+
+fn read(object: DeserializeGuard<AWSAssumeRole>) -> Watched {
+    match object.0 {
+        Ok(resource) => Watched::from_resource(&resource),
+        Err(invalid) => {
+            let error = invalid.error.clone();
+            Watched::unreadable(&DeserializeGuard::<AWSAssumeRole>(Err(invalid)), error)
+        }
+    }
+}
+
+/// An error with what is likely behind it.
+fn told(error: &watcher::Error) -> String {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
+            "the API server does not know AWSAssumeRole: install the custom resource definition \
+             (`aws-assume-role crd` prints it)"
+                .to_owned()
+        }
+        other => other.to_string(),
+    }
+}

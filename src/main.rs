@@ -1,0 +1,73 @@
+//! Wires the operator: flags, clients, the supervisor, signals.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_assume_role::aws::client::SdkAws;
+use aws_assume_role::clock::SystemClock;
+use aws_assume_role::cluster::client::KubeCluster;
+use aws_assume_role::configuration::{Command, Configuration, Operator};
+use aws_assume_role::cycle::Services;
+use aws_assume_role::resource::AWSAssumeRole;
+use aws_assume_role::supervisor::Supervisor;
+use aws_assume_role::telemetry::logs;
+use clap::Parser;
+use kube::CustomResourceExt;
+use ractor::Actor;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+
+/// How long stopping may take before the process ends regardless. Within a pod's grace period of 30 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let configuration = Configuration::parse();
+    let result = match configuration.command {
+        Some(Command::Crd) => print_crd(),
+        None => run(&configuration.operator),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("aws-assume-role: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_crd() -> Result<(), Failure> {
+    print!("{}", serde_saphyr::to_string(&AWSAssumeRole::crd())?);
+    Ok(())
+}
+
+#[tokio::main]
+async fn run(operator: &Operator) -> Result<(), Failure> {
+    logs::start(operator.log_format);
+    info!(version = env!("CARGO_PKG_VERSION"), "starting");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let services = Services {
+        aws: Arc::new(SdkAws::from_environment().await),
+        cluster: Arc::new(KubeCluster::new(kube::Client::try_default().await?)),
+        clock: Arc::new(SystemClock),
+    };
+    let (supervisor, mut ended) = Supervisor::spawn(None, Supervisor, services).await?;
+
+    tokio::select! {
+        _ = terminate.recv() => info!("told to stop"),
+        _ = interrupt.recv() => info!("told to stop"),
+        _ = &mut ended => {
+            error!("the supervisor ended");
+            return Err("the supervisor ended by itself".into());
+        }
+    }
+    supervisor
+        .stop_and_wait(None, Some(STOP_TIMEOUT.into()))
+        .await?;
+    info!("stopped");
+    Ok(())
+}

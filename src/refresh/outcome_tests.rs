@@ -1,0 +1,225 @@
+use std::time::Duration;
+
+use super::*;
+use crate::aws::error::{Answer, Operation};
+use crate::aws::role::RoleReference;
+use crate::wanted::Format;
+
+const ROLE: &str = "arn:aws:iam::123456789012:role/r";
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+fn resource() -> ResourceKey {
+    ResourceKey {
+        namespace: "team".into(),
+        name: "mine".into(),
+        uid: "uid-1".into(),
+    }
+}
+
+fn wanted() -> Wanted {
+    Wanted {
+        role: RoleReference::Name("r".into()),
+        session_name: "s".into(),
+        duration: Duration::from_secs(900),
+        refresh_before: None,
+        secret_name: "secret".into(),
+        format: Format::Map,
+        spec_hash: "hash".into(),
+    }
+}
+
+/// What `judge` says about a resource of generation 3 at a moment.
+fn judged(
+    previous: &AWSAssumeRoleStatus,
+    now: Timestamp,
+    held_until: Option<Timestamp>,
+    outcome: &Outcome,
+) -> (AWSAssumeRoleStatus, Option<Timestamp>) {
+    let (resource, wanted) = (resource(), wanted());
+    let facts = Facts {
+        resource: &resource,
+        generation: 3,
+        wanted: Some(&wanted),
+        held_until,
+        now,
+    };
+    judge(previous, facts, outcome)
+}
+
+fn issued() -> Outcome {
+    Outcome::Issued {
+        role_arn: ROLE.into(),
+        validity: Validity {
+            issued: at(0),
+            expiration: at(900),
+        },
+        notes: vec![],
+    }
+}
+
+fn aws(error: fn(Answer) -> AwsError) -> Outcome {
+    Outcome::Failed(Failure::Aws {
+        error: error(Answer {
+            operation: Operation::AssumeRole,
+            code: None,
+            message: "no".into(),
+            request_id: None,
+        }),
+        advice: "Do this.".into(),
+    })
+}
+
+fn told<'a>(status: &'a AWSAssumeRoleStatus, type_: &str) -> (&'a str, &'a str) {
+    let condition = condition(status, type_).unwrap();
+    (&condition.status, &condition.reason)
+}
+
+#[test]
+fn a_success_says_everything() {
+    let (status, next) = judged(&AWSAssumeRoleStatus::default(), at(1), Some(at(900)), &issued());
+    assert_eq!(told(&status, "Ready"), ("True", "Issued"));
+    assert_eq!(told(&status, "Refreshed"), ("True", "Issued"));
+    assert_eq!(status.observed_generation, Some(3));
+    assert_eq!(status.role_arn.as_deref(), Some(ROLE));
+    assert_eq!(status.secret_name.as_deref(), Some("secret"));
+    assert_eq!(status.expiration, Some(Time(at(900))));
+    assert_eq!(status.last_refresh_time, Some(Time(at(0))));
+    assert_eq!(status.failures, Some(0));
+    assert_eq!(status.phase.as_deref(), Some("Ready"));
+    assert_eq!(status.health.unwrap().status.as_deref(), Some("Healthy"));
+    assert_eq!(status.next_refresh_time.unwrap().0.as_second(), next.unwrap().as_second());
+    assert!((at(540)..=at(600)).contains(&next.unwrap()));
+}
+
+#[test]
+fn keeping_changes_nothing_that_was_said() {
+    let (status, _) = judged(&AWSAssumeRoleStatus::default(), at(1), Some(at(900)), &issued());
+    let kept = Outcome::Kept(Validity {
+        issued: at(0),
+        expiration: at(900),
+    });
+    let (again, _) = judged(&status, at(100), Some(at(900)), &kept);
+    assert_eq!(again, status);
+}
+
+#[test]
+fn a_failed_refresh_with_time_left_stays_ready() {
+    let (status, _) = judged(&AWSAssumeRoleStatus::default(), at(1), Some(at(900)), &issued());
+    let (failing, next) = judged(&status, at(600), Some(at(900)), &aws(AwsError::Unavailable));
+    assert_eq!(told(&failing, "Ready"), ("True", "Issued"));
+    assert_eq!(told(&failing, "Refreshed"), ("False", "AwsUnavailable"));
+    assert_eq!(failing.failures, Some(1));
+    assert_eq!(failing.expiration, Some(Time(at(900))));
+    assert_eq!(failing.phase.as_deref(), Some("Ready"));
+    assert_eq!(next, Some(at(605)));
+
+    let (worse, _) = judged(&failing, at(610), Some(at(900)), &aws(AwsError::Unavailable));
+    assert_eq!(worse.failures, Some(2));
+
+    let (expired, _) = judged(&worse, at(900), Some(at(900)), &aws(AwsError::Unavailable));
+    assert_eq!(told(&expired, "Ready"), ("False", "AwsUnavailable"));
+    assert_eq!(expired.phase.as_deref(), Some("Error"));
+    assert_eq!(expired.health.unwrap().status.as_deref(), Some("Degraded"));
+}
+
+#[test]
+fn credentials_of_another_spec_do_not_count() {
+    let (status, _) = judged(&AWSAssumeRoleStatus::default(), at(1), Some(at(900)), &issued());
+    let (denied, _) = judged(&status, at(10), None, &aws(AwsError::AccessDenied));
+    assert_eq!(told(&denied, "Ready"), ("False", "AccessDenied"));
+    let message = &condition(&denied, "Ready").unwrap().message;
+    assert!(message.ends_with("Do this."), "{message}");
+}
+
+#[test]
+fn a_transition_is_timed_once() {
+    let (first, _) = judged(&AWSAssumeRoleStatus::default(), at(1), None, &aws(AwsError::AccessDenied));
+    let (second, _) = judged(&first, at(50), None, &aws(AwsError::AccessDenied));
+    let since = |status: &AWSAssumeRoleStatus| condition(status, "Ready").unwrap().last_transition_time.clone();
+    assert_eq!(since(&first), at(1).to_string());
+    assert_eq!(since(&second), since(&first));
+    let (third, _) = judged(&second, at(70), Some(at(970)), &issued());
+    assert_eq!(since(&third), at(70).to_string());
+    assert_eq!(third.failures, Some(0));
+}
+
+#[test]
+fn a_history_of_the_predecessors_is_put_right() {
+    let entry = |status: &str| Condition {
+        type_: "Ready".into(),
+        status: status.into(),
+        last_transition_time: "a while ago".into(),
+        ..Condition::default()
+    };
+    let previous = AWSAssumeRoleStatus {
+        conditions: vec![entry("True"), entry("False"), entry("True")],
+        ..AWSAssumeRoleStatus::default()
+    };
+    let (status, _) = judged(&previous, at(5), Some(at(900)), &issued());
+    let types: Vec<_> = status.conditions.iter().map(|c| c.type_.as_str()).collect();
+    assert_eq!(types, ["Ready", "Refreshed"]);
+    assert_eq!(status.conditions[0].last_transition_time, at(5).to_string());
+}
+
+#[test]
+fn what_only_a_new_spec_can_mend_is_not_tried_again() {
+    let (status, next) = judged(
+        &AWSAssumeRoleStatus::default(),
+        at(0),
+        None,
+        &Outcome::Failed(InvalidSpec::Role.into()),
+    );
+    assert_eq!(told(&status, "Ready"), ("False", "InvalidRequest"));
+    assert_eq!((next, status.next_refresh_time), (None, None));
+}
+
+#[test]
+fn each_failure_has_its_reason_and_its_patience() {
+    let conflict = Failure::SecretConflict {
+        secret: "s".into(),
+        holder: "was made by somebody else".into(),
+    };
+    for (failure, reason, patience) in [
+        (conflict, Reason::SecretConflict, Patience::Soon),
+        (Failure::SecretLeaving("s".into()), Reason::Pending, Patience::Soon),
+        (Failure::Chained, Reason::InvalidRequest, Patience::Late),
+        (ClusterError::Forbidden("x".into()).into(), Reason::SecretForbidden, Patience::Soon),
+        (ClusterError::Unavailable("x".into()).into(), Reason::ClusterUnavailable, Patience::Soon),
+    ] {
+        assert_eq!(failure.reason(), reason);
+        assert_eq!(failure.patience(), Some(patience));
+    }
+}
+
+#[test]
+fn a_first_attempt_under_way_is_pending() {
+    let (resource, wanted) = (resource(), wanted());
+    let facts = Facts {
+        resource: &resource,
+        generation: 1,
+        wanted: Some(&wanted),
+        held_until: None,
+        now: at(0),
+    };
+    let status = pending(&AWSAssumeRoleStatus::default(), facts);
+    assert_eq!(told(&status, "Ready"), ("Unknown", "Pending"));
+    assert_eq!(status.phase.as_deref(), Some("Pending"));
+}
+
+#[test]
+fn an_overlap_that_is_too_short_is_warned_of() {
+    let (resource, mut wanted) = (resource(), wanted());
+    wanted.refresh_before = Some(Duration::from_secs(60));
+    let facts = Facts {
+        resource: &resource,
+        generation: 1,
+        wanted: Some(&wanted),
+        held_until: Some(at(900)),
+        now: at(0),
+    };
+    let (status, _) = judge(&AWSAssumeRoleStatus::default(), facts, &issued());
+    assert!(condition(&status, "Ready").unwrap().message.contains("180"));
+}

@@ -1,0 +1,288 @@
+//! When: the moment of a refresh, the spread of many, the pause after a failure.
+//!
+//! Everything is counted in wall-clock time, since that is how AWS tells an end.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::time::Duration;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+/// No resource is refreshed again before this much time has passed since its last attempt, whatever AWS returned.
+pub const FLOOR: Duration = Duration::from_secs(10);
+
+/// The share of the time between two refreshes by which one may come earlier, so that what was made together does not fall
+/// due together.
+const SPREAD: f64 = 0.1;
+
+/// The most that a refresh comes earlier for the sake of spreading.
+const SPREAD_MAX: Duration = Duration::from_secs(900);
+
+/// The pause after the first failure that passes by itself.
+const SOON: Duration = Duration::from_secs(5);
+
+/// The longest pause between attempts while credentials are running out.
+const SOON_MAX: Duration = Duration::from_secs(60);
+
+/// The pause after a first refusal. A role that was made a moment ago is refused for some seconds.
+const LATE: Duration = Duration::from_secs(10);
+
+/// The longest pause between attempts that are plainly refused.
+const LATE_MAX: Duration = Duration::from_secs(300);
+
+/// The time for which credentials are good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    /// When they were asked for.
+    pub issued: Timestamp,
+    /// When they end.
+    pub expiration: Timestamp,
+}
+
+impl Validity {
+    /// The whole time, never negative.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        since(self.issued, self.expiration)
+    }
+}
+
+/// What a schedule is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm<'a> {
+    /// How long before the end the replacement is to be there, where the spec says so. A third of the lifetime if not.
+    pub refresh_before: Option<Duration>,
+    /// What makes this resource's spread its own: its UID.
+    pub seed: &'a str,
+}
+
+/// When credentials are to be replaced: an overlap before their end, less a spread that is always towards earlier, and never within
+/// the [`FLOOR`] of their issue.
+#[must_use]
+pub fn due(validity: Validity, rhythm: Rhythm<'_>) -> Timestamp {
+    let lifetime = validity.lifetime();
+    let overlap = rhythm.refresh_before.unwrap_or(lifetime / 3);
+    let pause = lifetime.saturating_sub(overlap);
+    let spread = pause
+        .mul_f64(SPREAD * fraction(&(rhythm.seed, validity.expiration)))
+        .min(SPREAD_MAX);
+    later(validity.issued, pause.saturating_sub(spread).max(FLOOR))
+}
+
+/// When what expires sooner counts: the sooner of the session's end and the registry token's, as far as they can be believed.
+///
+/// An end that lies before the asking cannot have been meant. Instead of a token's the session's counts, instead of a session's what was
+/// asked for.
+#[must_use]
+pub fn believed(
+    asked: Timestamp,
+    duration: Duration,
+    session: Timestamp,
+    token: Option<Timestamp>,
+) -> Believed {
+    let possible = |end: &Timestamp| *end > asked;
+    let session_end = possible(&session).then_some(session);
+    let token_end = token.filter(possible);
+    let session_counts = session_end.unwrap_or_else(|| later(asked, duration));
+    Believed {
+        expiration: token_end.map_or(session_counts, |end| end.min(session_counts)),
+        session_disbelieved: session_end.is_none().then_some(session),
+        token_disbelieved: token.filter(|end| !possible(end)),
+    }
+}
+
+/// The end that counts, and what was not believed on the way to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Believed {
+    /// The end that counts.
+    pub expiration: Timestamp,
+    /// The session's end as AWS told it, when it lay before the asking.
+    pub session_disbelieved: Option<Timestamp>,
+    /// The token's end as AWS told it, when it lay before the asking.
+    pub token_disbelieved: Option<Timestamp>,
+}
+
+/// Whether a failure is likely to pass by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// It passes: try again within a minute.
+    Soon,
+    /// Somebody has to act first: try again within five minutes.
+    Late,
+}
+
+/// When to try again after the `failures`-th failure in a row, exponentially later each time and spread towards earlier. Credentials that
+/// end before that bring the attempt forward, since their end must be told.
+#[must_use]
+pub fn retry(
+    now: Timestamp,
+    patience: Patience,
+    failures: u32,
+    held_until: Option<Timestamp>,
+    seed: &str,
+) -> Timestamp {
+    let (first, longest) = match patience {
+        Patience::Soon => (SOON, SOON_MAX),
+        Patience::Late => (LATE, LATE_MAX),
+    };
+    let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
+    let pause = first.saturating_mul(doubled).min(longest);
+    let spread = pause.mul_f64(0.2 * fraction(&(seed, failures, now)));
+    let at = later(now, (pause - spread).max(first));
+    match held_until {
+        Some(end) if end > now && end < at => end.max(later(now, SOON)),
+        _ => at,
+    }
+}
+
+/// A moment that much later; the last one that can be written down where there is none.
+#[must_use]
+pub fn later(moment: Timestamp, by: Duration) -> Timestamp {
+    SignedDuration::try_from(by)
+        .ok()
+        .and_then(|by| moment.checked_add(by).ok())
+        .unwrap_or(Timestamp::MAX)
+}
+
+/// The time from one moment to another, zero if that lies before it.
+#[must_use]
+pub fn since(from: Timestamp, to: Timestamp) -> Duration {
+    Duration::try_from(to.duration_since(from)).unwrap_or_default()
+}
+
+/// A number from 0 to 1 that is the same for the same seed. Spreading needs no chance, only difference.
+fn fraction(seed: &impl Hash) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    seed.hash(&mut hasher);
+    // Exact: 32 bits fit an f64.
+    f64::from((hasher.finish() >> 32) as u32) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const START: Timestamp = Timestamp::UNIX_EPOCH;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
+    fn validity(seconds: i64) -> Validity {
+        Validity {
+            issued: START,
+            expiration: at(seconds),
+        }
+    }
+
+    fn due_after(lifetime: i64, refresh_before: Option<u64>, seed: &str) -> i64 {
+        let rhythm = Rhythm {
+            refresh_before: refresh_before.map(Duration::from_secs),
+            seed,
+        };
+        due(validity(lifetime), rhythm).as_second()
+    }
+
+    #[test]
+    fn the_default_overlap_is_a_third_of_the_lifetime() {
+        for seed in ["a", "b", "c", "d"] {
+            assert!((540..=600).contains(&due_after(900, None, seed)));
+            assert!((2 * 14_400 - 900..=2 * 14_400).contains(&due_after(43_200, None, seed)));
+        }
+    }
+
+    #[test]
+    fn resources_made_together_fall_due_apart() {
+        let moments: std::collections::HashSet<i64> = (0..200)
+            .map(|n| due_after(900, None, &format!("uid-{n}")))
+            .collect();
+        assert!(moments.len() > 40, "{} moments", moments.len());
+    }
+
+    #[test]
+    fn what_ends_at_once_is_not_asked_for_again_at_once() {
+        for lifetime in [-1_000_000, -1, 0, 1, 10] {
+            assert_eq!(due_after(lifetime, None, "a"), 10);
+            assert_eq!(due_after(lifetime, Some(300), "a"), 10);
+        }
+        assert_eq!(due_after(900, Some(899), "a"), 10);
+    }
+
+    #[test]
+    fn an_end_before_the_asking_is_not_believed() {
+        let asked = at(1_000_000);
+        let session = at(1_000_900);
+        let long_ago = at(10);
+        let hour = Duration::from_secs(3600);
+
+        let plain = believed(asked, hour, session, None);
+        assert_eq!((plain.expiration, plain.token_disbelieved), (session, None));
+
+        let sooner = believed(asked, hour, session, Some(at(1_000_100)));
+        assert_eq!(sooner.expiration, at(1_000_100));
+
+        let later = believed(asked, hour, session, Some(at(1_043_200)));
+        assert_eq!(later.expiration, session);
+
+        let token = believed(asked, hour, session, Some(long_ago));
+        assert_eq!(token.expiration, session);
+        assert_eq!(token.token_disbelieved, Some(long_ago));
+        assert_eq!(token.session_disbelieved, None);
+
+        let neither = believed(asked, hour, long_ago, Some(long_ago));
+        assert_eq!(neither.expiration, at(1_003_600));
+        assert_eq!(neither.session_disbelieved, Some(long_ago));
+    }
+
+    #[test]
+    fn failures_back_off_to_a_minute_and_refusals_to_five() {
+        let pause = |patience, failures| {
+            retry(START, patience, failures, None, "a").as_second()
+        };
+        assert_eq!(pause(Patience::Soon, 1), 5);
+        assert!((8..=10).contains(&pause(Patience::Soon, 2)));
+        assert!((48..=60).contains(&pause(Patience::Soon, 6)));
+        assert!((48..=60).contains(&pause(Patience::Soon, u32::MAX)));
+        assert_eq!(pause(Patience::Late, 1), 10);
+        assert!((240..=300).contains(&pause(Patience::Late, 7)));
+        assert!((240..=300).contains(&pause(Patience::Late, 1000)));
+    }
+
+    #[test]
+    fn the_end_of_what_is_held_brings_the_attempt_forward() {
+        let pause = |held: i64| {
+            retry(START, Patience::Late, 9, Some(at(held)), "a").as_second()
+        };
+        assert_eq!(pause(100), 100);
+        assert_eq!(pause(1), 5, "but not below the first pause");
+        assert!(pause(-100) >= 240, "an end that has passed brings nothing forward");
+        assert!((240..=300).contains(&pause(1000)));
+    }
+
+    proptest! {
+        #[test]
+        fn a_refresh_leaves_the_overlap_and_keeps_the_floor(
+            lifetime in 900_i64..=43_200,
+            before in proptest::option::of(60_u64..43_200),
+            seed in "[a-f0-9]{8}",
+        ) {
+            prop_assume!(before.is_none_or(|before| before < lifetime.unsigned_abs()));
+            let moment = due_after(lifetime, before, &seed);
+            let overlap = before.map_or(lifetime / 3, |before| before as i64);
+            prop_assert!(moment >= 10);
+            prop_assert!(moment <= (lifetime - overlap).max(10));
+            prop_assert!(moment < lifetime);
+        }
+
+        #[test]
+        fn no_moment_makes_the_schedule_panic(
+            issued in any::<i64>(), expiration in any::<i64>(), before in any::<u64>(), failures in any::<u32>(),
+        ) {
+            let moment = |n: i64| Timestamp::from_second(n % 200_000_000_000).unwrap();
+            let validity = Validity { issued: moment(issued), expiration: moment(expiration) };
+            let rhythm = Rhythm { refresh_before: Some(Duration::from_secs(before)), seed: "s" };
+            prop_assert!(due(validity, rhythm) >= later(validity.issued, FLOOR));
+            prop_assert!(retry(moment(issued), Patience::Soon, failures, Some(moment(expiration)), "s") > moment(issued));
+        }
+    }
+}

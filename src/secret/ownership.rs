@@ -1,0 +1,133 @@
+//! Whose a Secret is, and so whether it may be written.
+
+use super::ObservedSecret;
+use crate::resource::AWSAssumeRole;
+use crate::wanted::ResourceKey;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use kube::Resource;
+
+/// What a Secret is to a resource.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// The resource controls it.
+    Ours,
+    /// It has a reference to the resource that does not control it, as the predecessors' Secrets have: it is taken over.
+    Adoptable,
+    /// It is about to go: it is being deleted, or belonged to an earlier resource of the same name.
+    Leaving,
+    /// It belongs to somebody else, who is named as far as the Secret tells.
+    Foreign(String),
+}
+
+/// Tells what `secret` is to `resource`.
+#[must_use]
+pub fn ownership(secret: &ObservedSecret, resource: &ResourceKey) -> Ownership {
+    let references = secret.metadata.owner_references.as_deref().unwrap_or_default();
+    let controller = references
+        .iter()
+        .find(|reference| reference.controller == Some(true));
+
+    if secret.metadata.deletion_timestamp.is_some() {
+        return Ownership::Leaving;
+    }
+    match controller {
+        Some(reference) if reference.uid == resource.uid => Ownership::Ours,
+        Some(reference) if is_earlier(reference, resource) => Ownership::Leaving,
+        Some(reference) => Ownership::Foreign(format!(
+            "is controlled by {} {}",
+            reference.kind, reference.name
+        )),
+        None if references.iter().any(|reference| reference.uid == resource.uid) => {
+            Ownership::Adoptable
+        }
+        None if references.iter().any(|reference| is_earlier(reference, resource)) => {
+            Ownership::Leaving
+        }
+        None => Ownership::Foreign("was made by somebody else".to_owned()),
+    }
+}
+
+/// Whether a reference means a resource of the same name that is no more, so that the garbage collector is about to delete the Secret.
+fn is_earlier(reference: &OwnerReference, resource: &ResourceKey) -> bool {
+    reference.kind == AWSAssumeRole::kind(&())
+        && reference
+            .api_version
+            .split('/')
+            .next()
+            .is_some_and(|group| group == AWSAssumeRole::group(&()))
+        && reference.name == resource.name
+        && reference.uid != resource.uid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+    use k8s_openapi::jiff::Timestamp;
+
+    fn resource() -> ResourceKey {
+        ResourceKey {
+            namespace: "team".into(),
+            name: "mine".into(),
+            uid: "uid-2".into(),
+        }
+    }
+
+    fn reference(kind: &str, name: &str, uid: &str, controller: Option<bool>) -> OwnerReference {
+        OwnerReference {
+            api_version: "pincette.net/v1".into(),
+            kind: kind.into(),
+            name: name.into(),
+            uid: uid.into(),
+            controller,
+            block_owner_deletion: None,
+        }
+    }
+
+    fn told(references: &[OwnerReference]) -> Ownership {
+        let secret = ObservedSecret {
+            metadata: ObjectMeta {
+                owner_references: Some(references.to_vec()),
+                ..ObjectMeta::default()
+            },
+        };
+        ownership(&secret, &resource())
+    }
+
+    #[test]
+    fn a_secret_is_whose_references_say() {
+        let ours = reference("AWSAssumeRole", "mine", "uid-2", Some(true));
+        let mentions = reference("AWSAssumeRole", "mine", "uid-2", None);
+        let earlier = reference("AWSAssumeRole", "mine", "uid-1", Some(true));
+        let neighbour = reference("AWSAssumeRole", "theirs", "uid-3", Some(true));
+        let other_kind = reference("ExternalSecret", "mine", "uid-4", Some(true));
+
+        assert_eq!(told(&[ours.clone()]), Ownership::Ours);
+        assert_eq!(told(&[mentions.clone()]), Ownership::Adoptable);
+        assert_eq!(told(&[earlier]), Ownership::Leaving);
+        assert!(matches!(told(&[]), Ownership::Foreign(_)));
+        assert!(matches!(told(&[other_kind.clone(), mentions]), Ownership::Foreign(_)));
+        assert_eq!(told(&[other_kind]), Ownership::Foreign("is controlled by ExternalSecret mine".into()));
+        assert_eq!(told(&[neighbour]), Ownership::Foreign("is controlled by AWSAssumeRole theirs".into()));
+    }
+
+    #[test]
+    fn a_secret_without_references_is_foreign() {
+        assert!(matches!(
+            ownership(&ObservedSecret::default(), &resource()),
+            Ownership::Foreign(_)
+        ));
+    }
+
+    #[test]
+    fn a_secret_that_is_being_deleted_is_not_written() {
+        let secret = ObservedSecret {
+            metadata: ObjectMeta {
+                owner_references: Some(vec![reference("AWSAssumeRole", "mine", "uid-2", Some(true))]),
+                deletion_timestamp: Some(Time(Timestamp::UNIX_EPOCH)),
+                ..ObjectMeta::default()
+            },
+        };
+        assert_eq!(ownership(&secret, &resource()), Ownership::Leaving);
+    }
+}

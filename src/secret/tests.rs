@@ -1,0 +1,170 @@
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use proptest::prelude::*;
+
+use super::*;
+use crate::aws::role::RoleReference;
+use crate::credentials::ExposeSecret;
+
+fn owner() -> ResourceKey {
+    ResourceKey {
+        namespace: "team".into(),
+        name: "mine".into(),
+        uid: "uid-1".into(),
+    }
+}
+
+fn wanted(format: Format) -> Wanted {
+    Wanted {
+        role: RoleReference::Name("my-role".into()),
+        session_name: "team.mine".into(),
+        duration: Duration::from_secs(900),
+        refresh_before: None,
+        secret_name: "my-secret".into(),
+        format,
+        spec_hash: "0123".into(),
+    }
+}
+
+fn session(id: &str, secret: &str, token: &str) -> Material {
+    Material::Session(Credentials {
+        access_key_id: id.into(),
+        secret_access_key: secret.into(),
+        session_token: token.into(),
+    })
+}
+
+fn rendered(format: Format, material: &Material) -> WantedSecret {
+    WantedSecret::new(&owner(), &wanted(format), material, Timestamp::UNIX_EPOCH).unwrap()
+}
+
+fn value<'a>(secret: &'a WantedSecret, key: &str) -> &'a str {
+    secret.data.0[key].expose_secret()
+}
+
+fn keys(secret: &WantedSecret) -> Vec<&str> {
+    secret.data.0.keys().map(String::as_str).collect()
+}
+
+#[test]
+fn a_map_has_a_key_for_each_part() {
+    let secret = rendered(Format::Map, &session("id", "secret", "token"));
+    assert_eq!(secret.type_, "Opaque");
+    assert_eq!(
+        keys(&secret),
+        ["awsAccessKeyId", "awsSecretAccessKey", "awsSessionToken"]
+    );
+    assert_eq!(value(&secret, "awsSecretAccessKey"), "secret");
+}
+
+#[test]
+fn the_material_must_fit_the_form() {
+    let refused = WantedSecret::new(
+        &owner(),
+        &wanted(Format::EcrDockerConfigJson(
+            "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app".parse().unwrap(),
+        )),
+        &session("id", "secret", "token"),
+        Timestamp::UNIX_EPOCH,
+    );
+    assert_eq!(refused.unwrap_err(), Mismatch);
+}
+
+#[test]
+fn the_metadata_says_whose_it_is_and_keeps_what_others_wrote() {
+    let secret = rendered(Format::Map, &session("id", "secret", "token"));
+    let fresh = secret.metadata(None);
+    assert_eq!(
+        fresh.labels.clone().unwrap(),
+        BTreeMap::from([
+            ("app.kubernetes.io/managed-by".into(), "aws-assume-role".into()),
+            ("aws-assume-role".into(), "true".into()),
+        ])
+    );
+    assert_eq!(
+        fresh.annotations.clone().unwrap(),
+        BTreeMap::from([
+            ("pincette.net/expiration".into(), "1970-01-01T00:00:00Z".into()),
+            ("pincette.net/spec-hash".into(), "0123".into()),
+        ])
+    );
+    let reference = &fresh.owner_references.as_ref().unwrap()[0];
+    assert_eq!(reference.api_version, "pincette.net/v1");
+    assert_eq!((reference.kind.as_str(), reference.uid.as_str()), ("AWSAssumeRole", "uid-1"));
+    assert_eq!(reference.controller, Some(true));
+
+    let existing = ObservedSecret {
+        metadata: ObjectMeta {
+            resource_version: Some("7".into()),
+            uid: Some("secret-uid".into()),
+            labels: Some(BTreeMap::from([
+                ("theirs".into(), "1".into()),
+                ("aws-assume-role".into(), "edited".into()),
+            ])),
+            annotations: Some(BTreeMap::from([("theirs".into(), "2".into())])),
+            owner_references: Some(vec![OwnerReference {
+                controller: None,
+                ..owner_reference(&owner())
+            }]),
+            ..ObjectMeta::default()
+        },
+    };
+    let merged = secret.metadata(Some(&existing));
+    assert_eq!(merged.resource_version.as_deref(), Some("7"));
+    assert_eq!(merged.labels.as_ref().unwrap()["theirs"], "1");
+    assert_eq!(merged.labels.as_ref().unwrap()["aws-assume-role"], "true");
+    assert_eq!(merged.annotations.as_ref().unwrap()["theirs"], "2");
+    assert_eq!(merged.owner_references, fresh.owner_references);
+}
+
+#[test]
+fn a_secret_prints_its_keys_only() {
+    let secret = rendered(Format::Map, &session("planted", "planted", "planted"));
+    let printed = format!("{secret:?}");
+    assert!(printed.contains("awsSessionToken") && !printed.contains("planted"));
+}
+
+proptest! {
+    #[test]
+    fn a_credentials_file_says_what_it_was_given(
+        id in "ASIA[A-Z0-9]{16}",
+        secret in "[A-Za-z0-9/+=]{40}",
+        token in "[A-Za-z0-9/+=]{100,400}",
+    ) {
+        let written = rendered(Format::File, &session(&id, &secret, &token));
+        prop_assert_eq!(keys(&written), ["credentials"]);
+        let mut lines = value(&written, "credentials").lines();
+        prop_assert_eq!(lines.next(), Some("[default]"));
+        let read: Vec<_> = lines.map(|line| line.split_once('=').unwrap()).collect();
+        prop_assert_eq!(read, [
+            ("aws_access_key_id", id.as_str()),
+            ("aws_secret_access_key", secret.as_str()),
+            ("aws_session_token", token.as_str()),
+        ]);
+    }
+
+    #[test]
+    fn a_docker_config_is_read_back_whatever_the_password(password in "\\PC{1,200}") {
+        let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/app";
+        let written = rendered(
+            Format::EcrDockerConfigJson(url.parse().unwrap()),
+            &Material::Login(RegistryLogin {
+                username: "AWS".into(),
+                password: password.as_str().into(),
+                expiration: None,
+            }),
+        );
+        prop_assert_eq!(written.type_, "kubernetes.io/dockerconfigjson");
+        let config: serde_json::Value =
+            serde_json::from_str(value(&written, ".dockerconfigjson")).unwrap();
+        let auths = config["auths"].as_object().unwrap();
+        prop_assert_eq!(auths.len(), 1);
+        let entry = &auths[url];
+        prop_assert_eq!(entry["username"].as_str(), Some("AWS"));
+        prop_assert_eq!(entry["password"].as_str(), Some(password.as_str()));
+        let auth = BASE64_STANDARD.decode(entry["auth"].as_str().unwrap()).unwrap();
+        prop_assert_eq!(String::from_utf8(auth).unwrap(), format!("AWS:{password}"));
+    }
+}

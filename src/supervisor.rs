@@ -1,0 +1,330 @@
+//! The supervisor: owns the watch on the resources and the set of role actors, one per resource UID.
+//!
+//! It starts an actor when a resource appears, hands it every change, stops it when the resource goes, and starts it again, later each
+//! time, when it fails.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use tokio::time::Instant;
+use tracing::{error, info, warn};
+
+use crate::cluster::WatchEvent;
+use crate::cycle::Services;
+use crate::refresh::schedule::since;
+use crate::role::{RoleActor, RoleMessage};
+use crate::task::Task;
+use crate::wanted::{ResourceKey, Watched};
+
+/// The pause before an actor that failed is started again, doubled with each failure.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const RESTART_MAX: Duration = Duration::from_secs(60);
+
+/// An actor that lived that long has its earlier failures forgiven.
+const FORGIVEN: Duration = Duration::from_secs(600);
+
+/// How often the wall clock is compared with the one that never jumps.
+const CLOCK_CHECK: Duration = Duration::from_secs(10);
+
+/// How far the two may drift apart between two looks before the timers are set anew.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+
+/// The actor's code. Its data is in [`SupervisorState`].
+#[derive(Clone, Copy, Debug)]
+pub struct Supervisor;
+
+/// What the supervisor is told.
+#[derive(Debug)]
+pub enum SupervisorMessage {
+    /// Something happened to the resources.
+    Watched(WatchEvent),
+    /// The watch has ended, which it never should.
+    WatchEnded,
+    /// The pause before starting the actor of that UID again is over.
+    Restart(String),
+    /// It is time to look at the clocks.
+    CheckClock,
+}
+
+/// The data of the supervisor.
+pub struct SupervisorState {
+    services: Services,
+    roles: HashMap<String, Role>,
+    /// The UIDs by the actors that stand for them.
+    actors: HashMap<ActorId, String>,
+    /// The UIDs by namespace and name: a resource made again under its name has another UID.
+    names: HashMap<(String, String), String>,
+    /// The UIDs that a list under way has shown so far.
+    listed: Option<HashSet<String>>,
+    clock_seen: (Instant, Timestamp),
+    _watch: Task,
+    _clock: Task,
+}
+
+/// One resource and the actor that stands for it, when one does.
+struct Role {
+    watched: Arc<Watched>,
+    actor: Option<ActorRef<RoleMessage>>,
+    started: Instant,
+    failures: u32,
+    _restart: Option<Task>,
+}
+
+/// The watch ended.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the watch on the resources has ended")]
+struct WatchEnded;
+
+impl Actor for Supervisor {
+    type Msg = SupervisorMessage;
+    type State = SupervisorState;
+    type Arguments = Services;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        services: Services,
+    ) -> Result<SupervisorState, ActorProcessingErr> {
+        Ok(SupervisorState {
+            _watch: watch(&services, &myself),
+            _clock: check_clock(&myself),
+            clock_seen: (Instant::now(), services.clock.now()),
+            services,
+            roles: HashMap::new(),
+            actors: HashMap::new(),
+            names: HashMap::new(),
+            listed: None,
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        message: SupervisorMessage,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMessage::Watched(event) => state.watched(&myself, event).await,
+            SupervisorMessage::WatchEnded => Err(WatchEnded.into()),
+            SupervisorMessage::Restart(uid) => state.start(&myself, &uid).await,
+            SupervisorMessage::CheckClock => {
+                state.compare_clocks();
+                Ok(())
+            }
+        }
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        event: SupervisionEvent,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            SupervisionEvent::ActorFailed(actor, error) => {
+                state.ended(&myself, actor.get_id(), &error.to_string());
+            }
+            SupervisionEvent::ActorTerminated(actor, _, _) => {
+                state.ended(&myself, actor.get_id(), "it stopped");
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl SupervisorState {
+    async fn watched(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        event: WatchEvent,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            WatchEvent::ListStarted => self.listed = Some(HashSet::new()),
+            WatchEvent::Listed(watched) => {
+                if let Some(listed) = &mut self.listed {
+                    listed.insert(watched.key.uid.clone());
+                }
+                self.seen(myself, watched).await?;
+            }
+            WatchEvent::ListDone => {
+                let listed = self.listed.take().unwrap_or_default();
+                let gone: Vec<_> = self
+                    .roles
+                    .keys()
+                    .filter(|uid| !listed.contains(*uid))
+                    .cloned()
+                    .collect();
+                for uid in gone {
+                    self.stop(&uid, "it is not in the list any more");
+                }
+                info!(resources = self.roles.len(), "the resources are listed");
+            }
+            WatchEvent::Applied(watched) => self.seen(myself, watched).await?,
+            WatchEvent::Deleted(key) => self.stop(&key.uid, "it was deleted"),
+        }
+        Ok(())
+    }
+
+    /// Takes a resource up, or hands its actor the news.
+    async fn seen(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        watched: Watched,
+    ) -> Result<(), ActorProcessingErr> {
+        let uid = watched.key.uid.clone();
+        if watched.deleted {
+            self.stop(&uid, "it is being deleted");
+            return Ok(());
+        }
+        if let Some(earlier) = self.names.get(&name_of(&watched.key))
+            && *earlier != uid
+        {
+            let earlier = earlier.clone();
+            self.stop(&earlier, "another one was made under its name");
+        }
+        let watched = Arc::new(watched);
+        if let Some(role) = self.roles.get_mut(&uid) {
+            role.watched = watched.clone();
+            if let Some(actor) = &role.actor {
+                // An actor that has just failed is told by its restart.
+                let _ = actor.cast(RoleMessage::Changed(watched));
+            }
+            return Ok(());
+        }
+        self.names.insert(name_of(&watched.key), uid.clone());
+        self.roles.insert(
+            uid.clone(),
+            Role {
+                watched,
+                actor: None,
+                started: Instant::now(),
+                failures: 0,
+                _restart: None,
+            },
+        );
+        self.start(myself, &uid).await
+    }
+
+    /// Starts the actor of a resource that has none.
+    async fn start(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        uid: &str,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(role) = self.roles.get_mut(uid).filter(|role| role.actor.is_none()) else {
+            return Ok(());
+        };
+        let arguments = (self.services.clone(), role.watched.clone());
+        let (actor, _) =
+            RoleActor::spawn_linked(None, RoleActor, arguments, myself.get_cell()).await?;
+        self.actors.insert(actor.get_id(), uid.to_owned());
+        role.actor = Some(actor);
+        role.started = Instant::now();
+        role._restart = None;
+        Ok(())
+    }
+
+    /// Stops the actor of a resource and forgets both. Its timer and its call in flight end with it.
+    fn stop(&mut self, uid: &str, why: &str) {
+        let Some(role) = self.roles.remove(uid) else {
+            return;
+        };
+        let key = &role.watched.key;
+        info!(namespace = key.namespace, name = key.name, "released: {why}");
+        if self.names.get(&name_of(key)).is_some_and(|named| named == uid) {
+            self.names.remove(&name_of(key));
+        }
+        if let Some(actor) = role.actor {
+            self.actors.remove(&actor.get_id());
+            actor.stop(None);
+        }
+    }
+
+    /// An actor came to an end. One that was not told to is started again after a pause.
+    fn ended(&mut self, myself: &ActorRef<SupervisorMessage>, actor: ActorId, why: &str) {
+        let Some(uid) = self.actors.remove(&actor) else {
+            return;
+        };
+        let Some(role) = self.roles.get_mut(&uid) else {
+            return;
+        };
+        if role.started.elapsed() >= FORGIVEN {
+            role.failures = 0;
+        }
+        let pause = RESTART
+            .saturating_mul(2_u32.saturating_pow(role.failures))
+            .min(RESTART_MAX);
+        role.failures = role.failures.saturating_add(1);
+        role.actor = None;
+        let key = &role.watched.key;
+        error!(
+            namespace = key.namespace,
+            name = key.name,
+            pause_seconds = pause.as_secs(),
+            "the actor of a resource failed and is started again: {why}"
+        );
+        let myself = myself.clone();
+        role._restart = Some(Task::spawn(async move {
+            tokio::time::sleep(pause).await;
+            let _ = myself.cast(SupervisorMessage::Restart(uid));
+        }));
+    }
+
+    /// Timers run on a clock that neither jumps nor runs while the machine is suspended; the ends of credentials are told by the wall
+    /// clock. When the two part, every timer is set anew.
+    fn compare_clocks(&mut self) {
+        let (instant, wall) = self.clock_seen;
+        self.clock_seen = (Instant::now(), self.services.clock.now());
+        let passed = self.clock_seen.0 - instant;
+        let told = since(wall, self.clock_seen.1);
+        if passed.abs_diff(told) <= CLOCK_TOLERANCE {
+            return;
+        }
+        warn!(
+            passed_seconds = passed.as_secs(),
+            told_seconds = told.as_secs(),
+            "the wall clock jumped: all timers are set anew"
+        );
+        for role in self.roles.values() {
+            if let Some(actor) = &role.actor {
+                let _ = actor.cast(RoleMessage::ClockStepped);
+            }
+        }
+    }
+}
+
+fn name_of(key: &ResourceKey) -> (String, String) {
+    (key.namespace.clone(), key.name.clone())
+}
+
+fn watch(services: &Services, myself: &ActorRef<SupervisorMessage>) -> Task {
+    let mut events = services.cluster.watch();
+    let myself = myself.clone();
+    Task::spawn(async move {
+        while let Some(event) = events.next().await {
+            if myself.cast(SupervisorMessage::Watched(event)).is_err() {
+                return;
+            }
+        }
+        let _ = myself.cast(SupervisorMessage::WatchEnded);
+    })
+}
+
+fn check_clock(myself: &ActorRef<SupervisorMessage>) -> Task {
+    let myself = myself.clone();
+    Task::spawn(async move {
+        loop {
+            tokio::time::sleep(CLOCK_CHECK).await;
+            if myself.cast(SupervisorMessage::CheckClock).is_err() {
+                return;
+            }
+        }
+    })
+}
