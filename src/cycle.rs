@@ -129,7 +129,9 @@ impl Cycle {
             let observed = self.observe(wanted).await?;
             let now = self.services.clock.now();
             let over = match plan(&self.resource, wanted, observed.as_ref(), &self.status.content, now) {
+                // What is in the way now may be gone at the next look.
                 Plan::Foreign(holder) => {
+                    self.observation = Observation::Unknown;
                     return Err(Failure::SecretConflict {
                         secret: wanted.secret_name.clone(),
                         holder,

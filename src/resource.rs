@@ -56,20 +56,20 @@ use serde::{Deserialize, Deserializer, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = ("(has(self.roleName) && self.roleName != null) != (has(self.roleArn) && self.roleArn != null)",
+    validation = ("has(self.roleName) != has(self.roleArn)",
         "give exactly one of roleName (a role in the operator's own account) and roleArn (a full ARN, for any account)"),
-    validation = ("self.secretType != 'EcrDockerConfigJson' || (has(self.ecrRepositoryUrl) && self.ecrRepositoryUrl != null)",
+    validation = ("self.secretType != 'EcrDockerConfigJson' || has(self.ecrRepositoryUrl)",
         "secretType EcrDockerConfigJson needs ecrRepositoryUrl: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>"),
-    validation = ("self.secretType == 'EcrDockerConfigJson' || !has(self.ecrRepositoryUrl) || self.ecrRepositoryUrl == null",
+    validation = ("self.secretType == 'EcrDockerConfigJson' || !has(self.ecrRepositoryUrl)",
         "ecrRepositoryUrl goes with secretType EcrDockerConfigJson only: change secretType, or leave ecrRepositoryUrl out"),
-    validation = ("!has(self.refreshBeforeSeconds) || self.refreshBeforeSeconds == null || self.refreshBeforeSeconds < (has(self.durationSeconds) && self.durationSeconds != null ? self.durationSeconds : 900)",
+    validation = ("!has(self.refreshBeforeSeconds) || self.refreshBeforeSeconds < (has(self.durationSeconds) ? self.durationSeconds : 900)",
         "refreshBeforeSeconds must be less than durationSeconds (900 when not given)")
 )]
 pub struct AWSAssumeRoleSpec {
     /// Name of a role in the operator's own account. It may carry a path: `team/my-role`. Give either this or `roleArn`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 576))]
-    #[x_kube(validation = ("self.matches('^([!-.0-~][!-~]*/)?[A-Za-z0-9_+=,.@-]{1,64}$')",
+    #[x_kube(validation = ("!self.startsWith('arn:') && self.matches('^([!-.0-~][!-~]*/)?[A-Za-z0-9_+=,.@-]{1,64}$')",
         "roleName is the name of an IAM role, with its path if it has one: my-role or team/my-role (for a role in another account use roleArn)"))]
     pub role_name: Option<String>,
 

@@ -124,6 +124,8 @@ impl RoleState {
             && self.watched.wanted == watched.wanted;
         self.watched = watched;
         if !same {
+            // The new spec may name another Secret.
+            self.observation = Observation::Unknown;
             self.start_cycle(myself, Trigger::SpecChanged);
         }
     }

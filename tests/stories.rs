@@ -1,1 +1,19 @@
+//! The end-to-end tests: one story per file, each on a real API server, the operator under the chart's own ServiceAccount.
 
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+mod a_deleted_resource_is_let_go;
+mod a_failing_actor_is_restarted;
+mod a_foreign_secret_is_left_alone;
+mod a_past_end_does_not_spin;
+mod a_refusal_is_explained;
+mod a_spec_change_takes_effect;
+mod a_wrong_resource_is_refused;
+mod aws_is_away_at_start;
+mod credentials_are_refreshed;
+mod every_type_gives_its_secret;
+mod the_definition_is_current;
+mod the_operator_finds_its_identity;
+mod the_operator_starts_again;

@@ -66,6 +66,12 @@ impl SdkAws {
             )
             .load()
             .await;
+        Self::new(config)
+    }
+
+    /// Uses a configuration for everything.
+    #[must_use]
+    pub fn new(config: SdkConfig) -> Self {
         Self {
             sts: aws_sdk_sts::Client::new(&config),
             config,

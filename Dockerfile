@@ -1,0 +1,17 @@
+# syntax=docker/dockerfile:1
+FROM rust:1.95-slim-trixie AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev make cmake
+WORKDIR /build
+# The dependencies first: they change less often than the source.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir -p src tests/local \
+    && echo 'fn main() {}' | tee src/main.rs tests/local/main.rs > tests/stories.rs && touch src/lib.rs \
+    && cargo build --release --locked --bin aws-assume-role
+COPY src src
+RUN touch src/main.rs src/lib.rs && cargo build --release --locked --bin aws-assume-role
+
+FROM debian:trixie-slim
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /build/target/release/aws-assume-role /usr/local/bin/aws-assume-role
+USER 65532:65532
+ENTRYPOINT ["aws-assume-role"]

@@ -1,0 +1,74 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use aws_assume_role::aws::client::SdkAws;
+use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity};
+use aws_assume_role::clock::SystemClock;
+use aws_assume_role::cluster::client::KubeCluster;
+use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
+use aws_assume_role::cycle::Services;
+use aws_assume_role::supervisor::Supervisor;
+use futures::future::BoxFuture;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use ractor::Actor;
+use serde_json::json;
+
+use crate::support::world::{World, role_arn};
+
+/// The real AWS client, but for one role with which it panics twice.
+struct Panicking {
+    aws: SdkAws,
+    panics: AtomicUsize,
+}
+
+impl Aws for Panicking {
+    fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
+        self.aws.identity()
+    }
+
+    fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
+        if request.role_arn.ends_with("/cursed") && self.panics.fetch_add(1, Ordering::SeqCst) < 2 {
+            panic!("a planted panic");
+        }
+        self.aws.assume_role(request)
+    }
+
+    fn registry_login<'a>(
+        &'a self,
+        region: &'a str,
+        credentials: &'a Credentials,
+    ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
+        self.aws.registry_login(region, credentials)
+    }
+}
+
+/// The actor and everything below it run in this process, since no answer of AWS makes the operator's own code panic.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
+    let world = World::without_operator().await;
+    let kubeconfig = Kubeconfig::read_from(world.cluster.operator_kubeconfig()).unwrap();
+    let kube = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let aws = Arc::new(Panicking {
+        aws: SdkAws::new(world.aws_configuration("AKIAOPERATOR00000000", "secret", None)),
+        panics: AtomicUsize::new(0),
+    });
+    let services = Services {
+        aws: aws.clone(),
+        cluster: Arc::new(KubeCluster::new(kube::Client::try_from(kube).unwrap())),
+        clock: Arc::new(SystemClock),
+    };
+    let (supervisor, ended) = Supervisor::spawn(None, Supervisor, services).await.unwrap();
+
+    let spec = |role: &str| json!({"roleName": role, "secretName": role, "secretType": "Map"});
+    world.apply("before", &spec("before")).unwrap();
+    world.ready("before").await;
+    world.apply("cursed", &spec("cursed")).unwrap();
+    world.apply("after", &spec("after")).unwrap();
+    world.ready("after").await;
+    world.ready("cursed").await;
+
+    assert_eq!(aws.panics.load(Ordering::SeqCst), 3, "two panics and the call that went through");
+    assert_eq!(world.aws.assumed(&role_arn("before")), 1, "the others were not disturbed");
+    supervisor.stop_and_wait(None, None).await.unwrap();
+    ended.await.unwrap();
+}

@@ -1,0 +1,44 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::wait_for;
+use crate::support::world::{World, role_arn, value};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_credentials_come_before_the_old_ones_end() {
+    let world = World::start().await;
+    let spec = json!({"roleName": "busy", "secretName": "busy", "secretType": "Map", "durationSeconds": 900, "refreshBeforeSeconds": 880});
+    world.apply("busy", &spec).unwrap();
+    let first = world.ready("busy").await.status.unwrap();
+    let before = world.secret("busy").await.unwrap();
+
+    let second = wait_for("the refresh", Duration::from_secs(60), async || {
+        let status = world.resource("busy").await?.status?;
+        (status.last_refresh_time > first.last_refresh_time).then_some(status)
+    })
+    .await;
+    let after = world.secret("busy").await.unwrap();
+
+    assert_ne!(value(&before, "awsAccessKeyId"), value(&after, "awsAccessKeyId"));
+    assert_eq!(before.metadata.uid, after.metadata.uid, "the Secret stays the same object");
+    // The old ones still had at least the overlap to live, and not much more.
+    let left = first.expiration.unwrap().0.duration_since(second.last_refresh_time.unwrap().0).as_secs();
+    assert!((878..=884).contains(&left), "{left}");
+    assert!(second.expiration.unwrap().0 > second.next_refresh_time.unwrap().0);
+
+    // A cycle costs one AssumeRole, one write of the Secret and one of the status, and nothing else.
+    let count = |verb: &str, part: &str| {
+        let audit = world.cluster.audit();
+        audit
+            .iter()
+            .filter(|event| event["verb"] == verb && event["requestURI"].as_str().is_some_and(|uri| uri.contains(part)))
+            .count()
+    };
+    let assumed = world.aws.assumed(&role_arn("busy"));
+    assert_eq!(count("create", "/secrets"), 1);
+    assert_eq!(count("update", "/secrets/busy"), assumed - 1);
+    assert_eq!(count("get", "/secrets/busy"), 1);
+    assert_eq!(count("patch", "/awsassumeroles/busy/status"), assumed + 1, "one for each, and the first word");
+    assert_eq!(world.aws.calls("GetCallerIdentity").len(), 1);
+}

@@ -1,0 +1,272 @@
+//! etcd, kube-apiserver and kube-controller-manager on free ports, with RBAC and an audit log, and the chart installed into them.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use serde_json::{Value, json};
+
+use super::process::Process;
+use super::{free_port, part, root, wait_for};
+
+/// Where the chart is installed.
+pub const OPERATOR_NAMESPACE: &str = "aws-assume-role";
+
+/// The chart's ServiceAccount.
+pub const OPERATOR_SERVICE_ACCOUNT: &str = "aws-assume-role-controller";
+
+/// Metadata of every request of the operator, when it is answered. The rest of the control plane is not of interest.
+const AUDIT_POLICY: &str = r#"
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+    users: ["system:serviceaccount:aws-assume-role:aws-assume-role-controller"]
+  - level: None
+"#;
+
+/// A running control plane.
+pub struct ControlPlane {
+    folder: PathBuf,
+    admin: PathBuf,
+    client: Client,
+    // The order is that of the stopping.
+    _controller_manager: Process,
+    _api_server: Process,
+    _etcd: Process,
+}
+
+impl ControlPlane {
+    /// Starts one with all its files in `folder`, and installs the chart.
+    pub async fn start(folder: &Path) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        let etcd_url = format!("http://127.0.0.1:{}", free_port());
+        let etcd = start_etcd(folder, &etcd_url);
+        let port = free_port();
+        let mut api_server = start_api_server(folder, &etcd_url, port);
+        let admin = write_kubeconfig(folder, "kubeconfig", port, "admin-token");
+        let client = wait_for("the API server", Duration::from_secs(60), async || {
+            api_server.must_run();
+            let client = client(&admin).await?;
+            let request = http::Request::get("/readyz").body(Vec::new()).ok()?;
+            let ready = client.request_text(request).await.ok()? == "ok";
+            ready.then_some(client)
+        })
+        .await;
+        install_chart(folder, &admin);
+        // After the custom resource definition: its garbage collector learns of kinds at its start, or half a minute later.
+        let controller_manager = start_controller_manager(folder, &admin);
+        Self {
+            folder: folder.to_owned(),
+            admin,
+            client,
+            _controller_manager: controller_manager,
+            _api_server: api_server,
+            _etcd: etcd,
+        }
+    }
+
+    /// A client that may do everything.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The kubeconfig of that client.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.admin
+    }
+
+    /// A kubeconfig with a token of the chart's own ServiceAccount, so that the chart's RBAC is what the operator lives by.
+    pub fn operator_kubeconfig(&self) -> PathBuf {
+        let token = self.kubectl_ok(&[
+            "create",
+            "token",
+            OPERATOR_SERVICE_ACCOUNT,
+            "--namespace",
+            OPERATOR_NAMESPACE,
+            "--duration=24h",
+        ]);
+        let url = fs::read_to_string(&self.admin).unwrap();
+        let config: Value = serde_json::from_str(&url).unwrap();
+        let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
+        let port = server.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap();
+        write_kubeconfig(&self.folder, "operator.kubeconfig", port, token.trim())
+    }
+
+    /// Runs kubectl with something on its standard input.
+    pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut child = Command::new(part("kubectl"))
+            .args(arguments)
+            .env("KUBECONFIG", &self.admin)
+            // Its cache of the API is kept per server, not in anybody's home.
+            .env("KUBECACHEDIR", self.folder.join("kubectl-cache"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Runs kubectl, which must succeed, and gives what it printed.
+    pub fn kubectl_ok(&self, arguments: &[&str]) -> String {
+        let output = self.kubectl_with(arguments, "");
+        assert!(
+            output.status.success(),
+            "kubectl {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The operator's requests that the API server wrote down.
+    pub fn audit(&self) -> Vec<Value> {
+        fs::read_to_string(self.folder.join("audit.log"))
+            .unwrap_or_default()
+            .lines()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
+    }
+
+    /// The operator's requests that were not allowed.
+    pub fn denied(&self) -> Vec<String> {
+        self.audit()
+            .iter()
+            .filter(|event| event["annotations"]["authorization.k8s.io/decision"] == "forbid")
+            .map(|event| format!("{} {}", event["verb"], event["requestURI"]))
+            .collect()
+    }
+}
+
+async fn client(kubeconfig: &Path) -> Option<Client> {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).ok()?;
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .ok()?;
+    Client::try_from(config).ok()
+}
+
+fn start_etcd(folder: &Path, url: &str) -> Process {
+    let mut command = Command::new(part("etcd"));
+    command
+        .arg(format!("--data-dir={}", folder.join("etcd").display()))
+        .arg(format!("--listen-client-urls={url}"))
+        .arg(format!("--advertise-client-urls={url}"))
+        .arg(format!("--listen-peer-urls=http://127.0.0.1:{}", free_port()))
+        .args(["--unsafe-no-fsync", "--log-level=warn"]);
+    Process::start("etcd", folder, &command)
+}
+
+fn start_api_server(folder: &Path, etcd_url: &str, port: u16) -> Process {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let (private, public) = key_pair();
+    fs::write(folder.join("service-accounts.key"), private).unwrap();
+    fs::write(folder.join("service-accounts.pub"), public).unwrap();
+    fs::write(folder.join("tokens.csv"), "admin-token,admin,admin,system:masters\n").unwrap();
+    fs::write(folder.join("audit-policy.yaml"), AUDIT_POLICY).unwrap();
+    let mut command = Command::new(part("kube-apiserver"));
+    command
+        .arg(format!("--etcd-servers={etcd_url}"))
+        .arg(format!("--secure-port={port}"))
+        .arg(format!("--cert-dir={}", file("certificates")))
+        .arg(format!("--service-account-key-file={}", file("service-accounts.pub")))
+        .arg(format!("--service-account-signing-key-file={}", file("service-accounts.key")))
+        .arg(format!("--token-auth-file={}", file("tokens.csv")))
+        .arg(format!("--audit-policy-file={}", file("audit-policy.yaml")))
+        .arg(format!("--audit-log-path={}", file("audit.log")))
+        .args([
+            "--bind-address=127.0.0.1",
+            "--advertise-address=127.0.0.1",
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            "--service-cluster-ip-range=10.96.0.0/16",
+            "--authorization-mode=RBAC",
+            "--watch-cache=true",
+        ]);
+    Process::start("kube-apiserver", folder, &command)
+}
+
+fn start_controller_manager(folder: &Path, kubeconfig: &Path) -> Process {
+    let file = |name: &str| folder.join(name).display().to_string();
+    let mut command = Command::new(part("kube-controller-manager"));
+    command
+        .arg(format!("--kubeconfig={}", kubeconfig.display()))
+        .arg(format!("--service-account-private-key-file={}", file("service-accounts.key")))
+        .arg(format!("--root-ca-file={}", file("certificates/apiserver.crt")))
+        .arg(format!("--secure-port={}", free_port()))
+        .arg(format!("--cert-dir={}", file("certificates")))
+        .args(["--bind-address=127.0.0.1", "--controllers=*", "--leader-elect=false"]);
+    Process::start("kube-controller-manager", folder, &command)
+}
+
+fn install_chart(folder: &Path, kubeconfig: &Path) {
+    let output = helm(folder)
+        .args(["upgrade", "--install", "aws-assume-role"])
+        .arg(root().join("charts/aws-assume-role"))
+        .args(["--namespace", OPERATOR_NAMESPACE, "--create-namespace"])
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "helm: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Helm with its files in `folder`.
+pub fn helm(folder: &Path) -> Command {
+    let mut command = Command::new(part("helm"));
+    for (variable, name) in [
+        ("HELM_CACHE_HOME", "helm-cache"),
+        ("HELM_CONFIG_HOME", "helm-config"),
+        ("HELM_DATA_HOME", "helm-data"),
+    ] {
+        command.env(variable, folder.join(name));
+    }
+    command
+}
+
+/// Writes a kubeconfig, as JSON, which is YAML too.
+fn write_kubeconfig(folder: &Path, name: &str, port: u16, token: &str) -> PathBuf {
+    let path = folder.join(name);
+    let config = json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "local",
+        "clusters": [{"name": "local", "cluster": {
+            "server": format!("https://127.0.0.1:{port}"),
+            "certificate-authority": folder.join("certificates/apiserver.crt"),
+        }}],
+        "users": [{"name": "local", "user": {"token": token}}],
+        "contexts": [{"name": "local", "context": {"cluster": "local", "user": "local", "namespace": "default"}}],
+    });
+    fs::write(&path, serde_json::to_string_pretty(&config).unwrap()).unwrap();
+    path
+}
+
+/// A pair of keys for the tokens of ServiceAccounts, in PEM: the private one and the public one.
+fn key_pair() -> (String, String) {
+    let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let public: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
+    (
+        pem("PRIVATE KEY", key.to_pkcs8v1().unwrap().as_ref()),
+        pem("PUBLIC KEY", public.as_ref()),
+    )
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<_> = text.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}

@@ -1,0 +1,60 @@
+//! What the end-to-end tests and the local environment stand on: a real control plane, moto, the operator as a process.
+//! Everything started here ends with the process that started it, however that one ends.
+
+// Two programs share this; neither uses all of it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+
+pub mod control_plane;
+pub mod front;
+pub mod http;
+pub mod moto;
+pub mod operator;
+pub mod process;
+pub mod world;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// The folder of the source.
+pub fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A program that `tests/controlplane/build` put in place.
+pub fn part(program: &str) -> PathBuf {
+    let path = root().join("target/parts/bin").join(program);
+    assert!(
+        path.exists(),
+        "{} is missing: run tests/controlplane/build, or make test",
+        path.display()
+    );
+    path
+}
+
+/// A TCP port that was free a moment ago.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port of the loopback address")
+        .port()
+}
+
+/// Asks again and again until there is an answer, and gives up loudly.
+pub async fn wait_for<T>(
+    what: &str,
+    at_most: Duration,
+    mut ask: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(
+            started.elapsed() < at_most,
+            "waited {} s in vain: {what}",
+            at_most.as_secs()
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}

@@ -1,0 +1,50 @@
+//! The operator as a process.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::process::Process;
+
+/// How the operator is started: its cluster, and the environment that gives it an AWS identity.
+pub struct OperatorCommand(Command);
+
+impl OperatorCommand {
+    /// The built operator, living by a kubeconfig, with no AWS identity yet.
+    pub fn new(kubeconfig: &Path, aws_endpoint: &str) -> Self {
+        let mut command = Command::new(binary());
+        command
+            .env("KUBECONFIG", kubeconfig)
+            .env("AWS_ENDPOINT_URL", aws_endpoint)
+            .env("AWS_REGION", "eu-west-1")
+            // There is no instance metadata here, and nobody is to be asked for it.
+            .env("AWS_EC2_METADATA_DISABLED", "true")
+            .env("RUST_BACKTRACE", "1");
+        Self(command)
+    }
+
+    /// With one more environment variable.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.0.env(name, value);
+        self
+    }
+
+    /// With an access key as its identity.
+    #[must_use]
+    pub fn with_access_key(self, id: &str, secret: &str) -> Self {
+        self.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", secret)
+    }
+
+    /// Starts it with its files in `folder`.
+    pub fn start(&self, folder: &Path) -> Process {
+        Process::start("operator", folder, &self.0)
+    }
+}
+
+/// The operator's binary, which Cargo puts beside the folder of the tests and examples that use it.
+pub fn binary() -> PathBuf {
+    let this = std::env::current_exe().unwrap();
+    let path = this.parent().unwrap().parent().unwrap().join("aws-assume-role");
+    assert!(path.exists(), "{} is missing: run cargo build", path.display());
+    path
+}
