@@ -100,10 +100,7 @@ impl Cycle {
     /// Runs it to its end.
     pub async fn run(mut self) -> Report {
         let outcome = match self.wanted.clone() {
-            Ok(wanted) => self
-                .refresh(&wanted)
-                .await
-                .unwrap_or_else(Outcome::Failed),
+            Ok(wanted) => self.refresh(&wanted).await.unwrap_or_else(Outcome::Failed),
             Err(invalid) => Outcome::Failed(invalid.into()),
         };
         match &outcome {
@@ -155,12 +152,7 @@ impl Cycle {
                     self.ask(wanted).await?
                 }
             };
-            let secret = WantedSecret::new(
-                &self.resource,
-                wanted,
-                &fresh.material,
-                fresh.validity.expiration,
-            )?;
+            let secret = WantedSecret::new(&self.resource, wanted, &fresh.material, fresh.validity.expiration)?;
             if self.write(&secret, over.as_deref()).await? {
                 self.delete_renamed(wanted).await?;
                 return Ok(Outcome::Issued {
@@ -245,10 +237,7 @@ impl Cycle {
 
     /// A refusal with what can be done about it. Who the operator is makes the advice exact; it is not worth failing for.
     async fn advised(&self, error: AwsError, role_arn: &str) -> Failure {
-        let needs_identity = matches!(
-            error,
-            AwsError::AccessDenied(_) | AwsError::NotPermitted(_)
-        );
+        let needs_identity = matches!(error, AwsError::AccessDenied(_) | AwsError::NotPermitted(_));
         let identity = match needs_identity {
             true => self.services.aws.identity().await.ok(),
             false => None,
@@ -260,11 +249,7 @@ impl Cycle {
     }
 
     /// Writes the Secret over what was seen. `false` when it is not as it was seen any more, and has to be looked at again.
-    async fn write(
-        &mut self,
-        secret: &WantedSecret,
-        over: Option<&ObservedSecret>,
-    ) -> Result<bool, Failure> {
+    async fn write(&mut self, secret: &WantedSecret, over: Option<&ObservedSecret>) -> Result<bool, Failure> {
         let cluster = &self.services.cluster;
         let written = match over {
             None => cluster.create_secret(secret).await,
@@ -330,9 +315,7 @@ impl Cycle {
     fn facts(&self) -> Facts<'_> {
         let wanted = self.wanted.as_ref().ok();
         let held_until = match (&self.observation, wanted) {
-            (Observation::Seen(Some(secret)), Some(wanted))
-                if ownership(secret, &self.resource) == Ownership::Ours =>
-            {
+            (Observation::Seen(Some(secret)), Some(wanted)) if ownership(secret, &self.resource) == Ownership::Ours => {
                 held(wanted, secret, &self.status.content).map(|validity| validity.expiration)
             }
             _ => None,

@@ -65,9 +65,7 @@ async fn run(operator: &Operator) -> Result<(), Failure> {
             return Err("the supervisor ended by itself".into());
         }
     }
-    supervisor
-        .stop_and_wait(None, Some(STOP_TIMEOUT.into()))
-        .await?;
+    supervisor.stop_and_wait(None, Some(STOP_TIMEOUT)).await?;
     info!("stopped");
     Ok(())
 }

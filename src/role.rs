@@ -120,8 +120,7 @@ impl Actor for RoleActor {
 impl RoleState {
     /// Takes a new spec up at once. Everything else that changes on a resource, its status first of all, is not news.
     fn changed(&mut self, myself: &ActorRef<RoleMessage>, watched: Arc<Watched>) {
-        let same = self.watched.generation == watched.generation
-            && self.watched.wanted == watched.wanted;
+        let same = self.watched.generation == watched.generation && self.watched.wanted == watched.wanted;
         self.watched = watched;
         if !same {
             // The new spec may name another Secret.
@@ -188,11 +187,7 @@ impl RoleState {
     }
 
     /// Runs the one task that the actor has at a time, and has its last word sent back.
-    fn work(
-        &mut self,
-        myself: &ActorRef<RoleMessage>,
-        work: impl Future<Output = RoleMessage> + Send + 'static,
-    ) {
+    fn work(&mut self, myself: &ActorRef<RoleMessage>, work: impl Future<Output = RoleMessage> + Send + 'static) {
         self.timer = None;
         self.number += 1;
         let number = self.number;

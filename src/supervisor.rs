@@ -43,7 +43,7 @@ pub struct Supervisor;
 #[derive(Debug)]
 pub enum SupervisorMessage {
     /// Something happened to the resources.
-    Watched(WatchEvent),
+    Watched(Box<WatchEvent>),
     /// The watch has ended, which it never should.
     WatchEnded,
     /// The pause before starting the actor of that UID again is over.
@@ -110,7 +110,7 @@ impl Actor for Supervisor {
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         match message {
-            SupervisorMessage::Watched(event) => state.watched(&myself, event).await,
+            SupervisorMessage::Watched(event) => state.watched(&myself, *event).await,
             SupervisorMessage::WatchEnded => Err(WatchEnded.into()),
             SupervisorMessage::Restart(uid) => state.start(&myself, &uid).await,
             SupervisorMessage::CheckClock => {
@@ -173,11 +173,7 @@ impl SupervisorState {
     }
 
     /// Takes a resource up, or hands its actor the news.
-    async fn seen(
-        &mut self,
-        myself: &ActorRef<SupervisorMessage>,
-        watched: Watched,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn seen(&mut self, myself: &ActorRef<SupervisorMessage>, watched: Watched) -> Result<(), ActorProcessingErr> {
         let uid = watched.key.uid.clone();
         if watched.deleted {
             self.stop(&uid, "it is being deleted");
@@ -213,17 +209,12 @@ impl SupervisorState {
     }
 
     /// Starts the actor of a resource that has none.
-    async fn start(
-        &mut self,
-        myself: &ActorRef<SupervisorMessage>,
-        uid: &str,
-    ) -> Result<(), ActorProcessingErr> {
+    async fn start(&mut self, myself: &ActorRef<SupervisorMessage>, uid: &str) -> Result<(), ActorProcessingErr> {
         let Some(role) = self.roles.get_mut(uid).filter(|role| role.actor.is_none()) else {
             return Ok(());
         };
         let arguments = (self.services.clone(), role.watched.clone());
-        let (actor, _) =
-            RoleActor::spawn_linked(None, RoleActor, arguments, myself.get_cell()).await?;
+        let (actor, _) = RoleActor::spawn_linked(None, RoleActor, arguments, myself.get_cell()).await?;
         self.actors.insert(actor.get_id(), uid.to_owned());
         role.actor = Some(actor);
         role.started = Instant::now();
@@ -309,7 +300,7 @@ fn watch(services: &Services, myself: &ActorRef<SupervisorMessage>) -> Task {
     let myself = myself.clone();
     Task::spawn(async move {
         while let Some(event) = events.next().await {
-            if myself.cast(SupervisorMessage::Watched(event)).is_err() {
+            if myself.cast(SupervisorMessage::Watched(Box::new(event))).is_err() {
                 return;
             }
         }

@@ -314,8 +314,14 @@ mod tests {
             (check(|s| s.duration_seconds = Some(43_201)), "900 to 43200"),
             (check(|s| s.duration_seconds = Some(-900)), "900 to 43200"),
             (check(|s| s.refresh_before_seconds = Some(59)), "at least 60"),
-            (check(|s| s.refresh_before_seconds = Some(900)), "less than durationSeconds"),
-            (check(|s| s.secret_type = SecretType::EcrDockerConfigJson), "ecrRepositoryUrl"),
+            (
+                check(|s| s.refresh_before_seconds = Some(900)),
+                "less than durationSeconds",
+            ),
+            (
+                check(|s| s.secret_type = SecretType::EcrDockerConfigJson),
+                "ecrRepositoryUrl",
+            ),
             (
                 check(|s| {
                     s.secret_type = SecretType::EcrDockerConfigJson;

@@ -29,8 +29,16 @@ async fn a_call_in_flight_ends_with_the_resource() {
         "AssumeRole" => Treatment::Hang,
         _ => Treatment::Pass,
     });
-    world.apply("hanging", &json!({"roleName": "hanging", "secretName": "hanging", "secretType": "Map"})).unwrap();
-    wait_for("a hanging call", PATIENCE, async || (world.aws.hanging() == 1).then_some(())).await;
+    world
+        .apply(
+            "hanging",
+            &json!({"roleName": "hanging", "secretName": "hanging", "secretType": "Map"}),
+        )
+        .unwrap();
+    wait_for("a hanging call", PATIENCE, async || {
+        (world.aws.hanging() == 1).then_some(())
+    })
+    .await;
     // Until then the resource says that it is being worked on.
     world.condition("hanging", "Ready", "Unknown", "Pending").await;
 
@@ -43,7 +51,12 @@ async fn a_call_in_flight_ends_with_the_resource() {
 
     // Others are served all the while, and the name is free for another resource.
     world.aws.treat(|_| Treatment::Pass);
-    world.apply("hanging", &json!({"roleName": "again", "secretName": "hanging", "secretType": "Map"})).unwrap();
+    world
+        .apply(
+            "hanging",
+            &json!({"roleName": "again", "secretName": "hanging", "secretType": "Map"}),
+        )
+        .unwrap();
     let again = world.ready("hanging").await;
     assert_eq!(again.status.unwrap().role_arn, Some(role_arn("again")));
 }
@@ -55,14 +68,32 @@ async fn one_slow_call_delays_nobody_else() {
         Some(role) if role.ends_with("/slow") => Treatment::Hang,
         _ => Treatment::Pass,
     });
-    world.apply("slow", &json!({"roleName": "slow", "secretName": "slow", "secretType": "Map"})).unwrap();
-    wait_for("a hanging call", PATIENCE, async || (world.aws.hanging() == 1).then_some(())).await;
-    world.apply("quick", &json!({"roleName": "quick", "secretName": "quick", "secretType": "Map"})).unwrap();
+    world
+        .apply(
+            "slow",
+            &json!({"roleName": "slow", "secretName": "slow", "secretType": "Map"}),
+        )
+        .unwrap();
+    wait_for("a hanging call", PATIENCE, async || {
+        (world.aws.hanging() == 1).then_some(())
+    })
+    .await;
+    world
+        .apply(
+            "quick",
+            &json!({"roleName": "quick", "secretName": "quick", "secretType": "Map"}),
+        )
+        .unwrap();
     world.ready("quick").await;
     assert_eq!(world.aws.hanging(), 1, "the slow one still hangs");
 
     // A change of the spec takes effect in the middle of the call.
-    world.apply("slow", &json!({"roleName": "not-so", "secretName": "slow", "secretType": "Map"})).unwrap();
+    world
+        .apply(
+            "slow",
+            &json!({"roleName": "not-so", "secretName": "slow", "secretType": "Map"}),
+        )
+        .unwrap();
     let mended = world.ready("slow").await;
     assert_eq!(mended.status.unwrap().role_arn, Some(role_arn("not-so")));
 }

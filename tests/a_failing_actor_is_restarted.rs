@@ -47,7 +47,9 @@ impl Aws for Panicking {
 async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
     let world = World::without_operator().await;
     let kubeconfig = Kubeconfig::read_from(world.cluster.operator_kubeconfig()).unwrap();
-    let kube = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    let kube = kube::Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .unwrap();
     let aws = Arc::new(Panicking {
         aws: SdkAws::new(world.aws_configuration("AKIAOPERATOR00000000", "secret", None)),
         panics: AtomicUsize::new(0),
@@ -67,8 +69,16 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
     world.ready("after").await;
     world.ready("cursed").await;
 
-    assert_eq!(aws.panics.load(Ordering::SeqCst), 3, "two panics and the call that went through");
-    assert_eq!(world.aws.assumed(&role_arn("before")), 1, "the others were not disturbed");
+    assert_eq!(
+        aws.panics.load(Ordering::SeqCst),
+        3,
+        "two panics and the call that went through"
+    );
+    assert_eq!(
+        world.aws.assumed(&role_arn("before")),
+        1,
+        "the others were not disturbed"
+    );
     supervisor.stop_and_wait(None, None).await.unwrap();
     ended.await.unwrap();
 }

@@ -16,11 +16,24 @@ async fn a_secret_of_somebody_else_is_not_touched() {
     .unwrap();
     let theirs = api.create(&PostParams::default(), &theirs).await.unwrap();
 
-    world.apply("late", &json!({"roleName": "late", "secretName": "taken", "secretType": "Map"})).unwrap();
+    world
+        .apply(
+            "late",
+            &json!({"roleName": "late", "secretName": "taken", "secretType": "Map"}),
+        )
+        .unwrap();
     let condition = world.condition("late", "Ready", "False", "SecretConflict").await;
-    assert!(condition.message.contains("choose another spec.secretName"), "{}", condition.message);
+    assert!(
+        condition.message.contains("choose another spec.secretName"),
+        "{}",
+        condition.message
+    );
     assert_eq!(world.secret("taken").await.unwrap(), theirs);
-    assert_eq!(world.aws.assumed(&role_arn("late")), 0, "AWS is not asked for what cannot be written");
+    assert_eq!(
+        world.aws.assumed(&role_arn("late")),
+        0,
+        "AWS is not asked for what cannot be written"
+    );
 
     // Once the name is free it is taken.
     world.cluster.kubectl_ok(&["delete", "secret", "taken"]);
@@ -37,7 +50,11 @@ async fn two_resources_on_one_name_do_not_fight() {
 
     world.apply("second", &spec("two")).unwrap();
     let condition = world.condition("second", "Ready", "False", "SecretConflict").await;
-    assert!(condition.message.contains("controlled by AWSAssumeRole first"), "{}", condition.message);
+    assert!(
+        condition.message.contains("controlled by AWSAssumeRole first"),
+        "{}",
+        condition.message
+    );
     assert_eq!(world.secret("shared").await.unwrap(), secret);
     world.ready("first").await;
 

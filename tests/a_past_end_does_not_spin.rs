@@ -16,7 +16,11 @@ async fn a_registry_token_from_2015_is_not_believed() {
     world.apply("pull", &spec).unwrap();
     let resource = world.ready("pull").await;
     let ready = condition(&resource, "Ready").unwrap();
-    assert!(ready.message.contains("2015-01-01") && ready.message.contains("the session's end counts"), "{}", ready.message);
+    assert!(
+        ready.message.contains("2015-01-01") && ready.message.contains("the session's end counts"),
+        "{}",
+        ready.message
+    );
     let end = resource.status.unwrap().expiration.unwrap().0;
     let left = end.duration_since(Timestamp::now()).as_secs();
     assert!((800..=900).contains(&left), "{left}");

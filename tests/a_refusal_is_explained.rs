@@ -16,12 +16,27 @@ async fn an_access_denied_says_what_to_do() {
     let command = world.operator_command().with_access_key(&key.id, &key.secret);
     world.operator = Some(command.start(world.folder()));
 
-    world.apply("denied", &json!({"roleName": "denied", "secretName": "denied", "secretType": "Map"})).unwrap();
-    world.apply("allowed", &json!({"roleName": "allowed", "secretName": "allowed", "secretType": "Map"})).unwrap();
+    world
+        .apply(
+            "denied",
+            &json!({"roleName": "denied", "secretName": "denied", "secretType": "Map"}),
+        )
+        .unwrap();
+    world
+        .apply(
+            "allowed",
+            &json!({"roleName": "allowed", "secretName": "allowed", "secretType": "Map"}),
+        )
+        .unwrap();
     world.ready("allowed").await;
 
     let ready = world.condition("denied", "Ready", "False", "AccessDenied").await;
-    for part in ["trust relationship", &role_arn("denied"), "sts:AssumeRole", "arn:aws:iam::123456789012:user/operator"] {
+    for part in [
+        "trust relationship",
+        &role_arn("denied"),
+        "sts:AssumeRole",
+        "arn:aws:iam::123456789012:user/operator",
+    ] {
         assert!(ready.message.contains(part), "{part}: {}", ready.message);
     }
     let status = world.resource("denied").await.unwrap().status.unwrap();
@@ -35,7 +50,12 @@ async fn an_access_denied_says_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_refresh_leaves_the_valid_credentials_ready() {
     let world = World::start().await;
-    world.apply("held", &json!({"roleName": "held", "secretName": "held", "secretType": "Map", "refreshBeforeSeconds": 885})).unwrap();
+    world
+        .apply(
+            "held",
+            &json!({"roleName": "held", "secretName": "held", "secretType": "Map", "refreshBeforeSeconds": 885}),
+        )
+        .unwrap();
     world.ready("held").await;
     world.aws.treat(|_| {
         let body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no more</Message></Error><RequestId>r-1</RequestId></ErrorResponse>";

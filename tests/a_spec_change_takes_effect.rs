@@ -5,7 +5,9 @@ use crate::support::world::{PATIENCE, World, keys, role_arn};
 
 fn spec(changes: &Value) -> Value {
     let mut spec = json!({"roleName": "r", "secretName": "s", "secretType": "Map"});
-    spec.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    spec.as_object_mut()
+        .unwrap()
+        .extend(changes.as_object().unwrap().clone());
     spec
 }
 
@@ -34,7 +36,11 @@ async fn a_change_of_the_spec_is_followed_at_once() {
 
     // A form that needs another type, which cannot change: the Secret is made anew.
     let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/r";
-    change(&world, &json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url})).await;
+    change(
+        &world,
+        &json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url}),
+    )
+    .await;
     let login = world.secret("s").await.unwrap();
     assert_eq!(login.type_.as_deref(), Some("kubernetes.io/dockerconfigjson"));
     assert_ne!(login.metadata.uid, file.metadata.uid);
@@ -50,9 +56,18 @@ async fn a_change_of_the_spec_is_followed_at_once() {
 
     // Another overlap needs no new credentials.
     let calls = world.aws.calls("AssumeRole").len();
-    change(&world, &json!({"roleName": "other", "secretName": "renamed", "refreshBeforeSeconds": 200})).await;
+    change(
+        &world,
+        &json!({"roleName": "other", "secretName": "renamed", "refreshBeforeSeconds": 200}),
+    )
+    .await;
     assert_eq!(world.aws.calls("AssumeRole").len(), calls);
     let status = world.resource("mine").await.unwrap().status.unwrap();
-    let left = status.expiration.unwrap().0.duration_since(status.next_refresh_time.unwrap().0).as_secs();
+    let left = status
+        .expiration
+        .unwrap()
+        .0
+        .duration_since(status.next_refresh_time.unwrap().0)
+        .as_secs();
     assert!((199..=272).contains(&left), "{left}");
 }

@@ -19,27 +19,57 @@ async fn a_wrong_resource_is_refused_with_what_to_write_instead() {
     let world = World::without_operator().await;
     let long = "x".repeat(2100);
     for (changes, told) in [
-        (json!({"secretType": "EcrDockerConfigJson"}), "needs ecrRepositoryUrl: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>"),
-        (json!({"ecrRepositoryUrl": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/r"}), "secretType EcrDockerConfigJson only"),
-        (json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "https://docker.io/v2/library/nginx"}), "must name a private ECR repository"),
-        (json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com"}), "must name a private ECR repository"),
-        (json!({"roleArn": "arn:aws:iam::123456789012:role/r"}), "exactly one of roleName"),
+        (
+            json!({"secretType": "EcrDockerConfigJson"}),
+            "needs ecrRepositoryUrl: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>",
+        ),
+        (
+            json!({"ecrRepositoryUrl": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/r"}),
+            "secretType EcrDockerConfigJson only",
+        ),
+        (
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "https://docker.io/v2/library/nginx"}),
+            "must name a private ECR repository",
+        ),
+        (
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com"}),
+            "must name a private ECR repository",
+        ),
+        (
+            json!({"roleArn": "arn:aws:iam::123456789012:role/r"}),
+            "exactly one of roleName",
+        ),
         (json!({"roleName": null}), "exactly one of roleName"),
         (json!({"roleName": "/leading"}), "my-role or team/my-role"),
-        (json!({"roleName": "arn:aws:iam::123456789012:role/r"}), "roleName is the name of an IAM role"),
-        (json!({"roleName": null, "roleArn": "my-role"}), "arn:aws:iam::123456789012:role/my-role"),
-        (json!({"roleName": null, "roleArn": format!("arn:aws:iam::123456789012:role/{long}")}), "2048"),
+        (
+            json!({"roleName": "arn:aws:iam::123456789012:role/r"}),
+            "roleName is the name of an IAM role",
+        ),
+        (
+            json!({"roleName": null, "roleArn": "my-role"}),
+            "arn:aws:iam::123456789012:role/my-role",
+        ),
+        (
+            json!({"roleName": null, "roleArn": format!("arn:aws:iam::123456789012:role/{long}")}),
+            "2048",
+        ),
         (json!({"durationSeconds": 60}), "greater than or equal to 900"),
         (json!({"durationSeconds": 50000}), "less than or equal to 43200"),
         (json!({"durationSeconds": "900"}), "integer"),
         (json!({"refreshBeforeSeconds": 59}), "greater than or equal to 60"),
         (json!({"refreshBeforeSeconds": 900}), "less than durationSeconds"),
-        (json!({"refreshBeforeSeconds": 3600, "durationSeconds": 3600}), "less than durationSeconds"),
+        (
+            json!({"refreshBeforeSeconds": 3600, "durationSeconds": 3600}),
+            "less than durationSeconds",
+        ),
         (json!({"secretName": "My_Secret"}), "DNS subdomain name"),
         (json!({"secretName": "-x"}), "DNS subdomain name"),
         (json!({"secretName": ""}), "DNS subdomain name"),
         (json!({"secretName": null}), "secretName"),
-        (json!({"secretType": "Yaml"}), "supported values: \"Map\", \"File\", \"EcrDockerConfigJson\""),
+        (
+            json!({"secretType": "Yaml"}),
+            "supported values: \"Map\", \"File\", \"EcrDockerConfigJson\"",
+        ),
         (json!({"secretTipe": "Map"}), "unknown field"),
     ] {
         let complaint = world.apply("wrong", &spec(&changes)).expect_err(&changes.to_string());
@@ -54,7 +84,10 @@ async fn what_the_predecessors_took_is_taken() {
     for (name, changes) in [
         ("nulls", json!({"unused": null})),
         ("path", json!({"roleName": "team/deep/my-role"})),
-        ("url", json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/r"})),
+        (
+            "url",
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/r"}),
+        ),
         ("long", json!({"durationSeconds": 43200, "refreshBeforeSeconds": 43199})),
     ] {
         world.apply(name, &spec(&changes)).unwrap();

@@ -21,9 +21,17 @@ async fn new_credentials_come_before_the_old_ones_end() {
     let after = world.secret("busy").await.unwrap();
 
     assert_ne!(value(&before, "awsAccessKeyId"), value(&after, "awsAccessKeyId"));
-    assert_eq!(before.metadata.uid, after.metadata.uid, "the Secret stays the same object");
+    assert_eq!(
+        before.metadata.uid, after.metadata.uid,
+        "the Secret stays the same object"
+    );
     // The old ones still had at least the overlap to live, and not much more.
-    let left = first.expiration.unwrap().0.duration_since(second.last_refresh_time.unwrap().0).as_secs();
+    let left = first
+        .expiration
+        .unwrap()
+        .0
+        .duration_since(second.last_refresh_time.unwrap().0)
+        .as_secs();
     assert!((878..=884).contains(&left), "{left}");
     assert!(second.expiration.unwrap().0 > second.next_refresh_time.unwrap().0);
 
@@ -39,6 +47,10 @@ async fn new_credentials_come_before_the_old_ones_end() {
     assert_eq!(count("create", "/secrets"), 1);
     assert_eq!(count("update", "/secrets/busy"), assumed - 1);
     assert_eq!(count("get", "/secrets/busy"), 1);
-    assert_eq!(count("patch", "/awsassumeroles/busy/status"), assumed + 1, "one for each, and the first word");
+    assert_eq!(
+        count("patch", "/awsassumeroles/busy/status"),
+        assumed + 1,
+        "one for each, and the first word"
+    );
     assert_eq!(world.aws.calls("GetCallerIdentity").len(), 1);
 }

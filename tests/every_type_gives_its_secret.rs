@@ -10,7 +10,12 @@ const ECR_URL: &str = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/t
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_gives_its_secret() {
     let world = World::start().await;
-    world.apply("map", &json!({"roleName": "team/my-role", "secretName": "map", "secretType": "Map"})).unwrap();
+    world
+        .apply(
+            "map",
+            &json!({"roleName": "team/my-role", "secretName": "map", "secretType": "Map"}),
+        )
+        .unwrap();
     world.apply("file", &json!({"roleArn": role_arn("other"), "secretName": "file.credentials", "secretType": "File", "durationSeconds": 3600})).unwrap();
     world.apply("ecr", &json!({"roleName": "puller", "secretName": "ecr", "secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": ECR_URL})).unwrap();
 
@@ -26,7 +31,10 @@ async fn a_map(world: &World) {
     let resource = world.ready("map").await;
     let secret = world.secret("map").await.unwrap();
     assert_eq!(secret.type_.as_deref(), Some("Opaque"));
-    assert_eq!(keys(&secret), ["awsAccessKeyId", "awsSecretAccessKey", "awsSessionToken"]);
+    assert_eq!(
+        keys(&secret),
+        ["awsAccessKeyId", "awsSecretAccessKey", "awsSessionToken"]
+    );
 
     let labels = secret.metadata.labels.clone().unwrap();
     assert_eq!(labels["app.kubernetes.io/managed-by"], "aws-assume-role");
@@ -39,13 +47,25 @@ async fn a_map(world: &World) {
     let owners = secret.metadata.owner_references.clone().unwrap();
     assert_eq!(owners.len(), 1);
     assert_eq!(Some(&owners[0].uid), resource.metadata.uid.as_ref());
-    assert_eq!((owners[0].kind.as_str(), owners[0].controller), ("AWSAssumeRole", Some(true)));
+    assert_eq!(
+        (owners[0].kind.as_str(), owners[0].controller),
+        ("AWSAssumeRole", Some(true))
+    );
 
     let arn = world
-        .caller(&value(&secret, "awsAccessKeyId"), &value(&secret, "awsSecretAccessKey"), &value(&secret, "awsSessionToken"))
+        .caller(
+            &value(&secret, "awsAccessKeyId"),
+            &value(&secret, "awsSecretAccessKey"),
+            &value(&secret, "awsSessionToken"),
+        )
         .await;
     assert!(arn.contains(":assumed-role/"), "{arn}");
-    let call = world.aws.calls("AssumeRole").into_iter().find(|call| call.parameter("RoleArn") == Some(role_arn("team/my-role"))).unwrap();
+    let call = world
+        .aws
+        .calls("AssumeRole")
+        .into_iter()
+        .find(|call| call.parameter("RoleArn") == Some(role_arn("team/my-role")))
+        .unwrap();
     assert_eq!(call.parameter("RoleSessionName").as_deref(), Some("default.map"));
     assert_eq!(call.parameter("DurationSeconds").as_deref(), Some("900"));
 }
@@ -56,9 +76,20 @@ async fn a_file(world: &World) {
     assert_eq!(secret.type_.as_deref(), Some("Opaque"));
     assert_eq!(keys(&secret), ["credentials"]);
     let file = value(&secret, "credentials");
-    let lines: Vec<_> = file.lines().map(|line| line.split_once('=').unwrap_or((line, ""))).collect();
+    let lines: Vec<_> = file
+        .lines()
+        .map(|line| line.split_once('=').unwrap_or((line, "")))
+        .collect();
     let names: Vec<_> = lines.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, ["[default]", "aws_access_key_id", "aws_secret_access_key", "aws_session_token"]);
+    assert_eq!(
+        names,
+        [
+            "[default]",
+            "aws_access_key_id",
+            "aws_secret_access_key",
+            "aws_session_token"
+        ]
+    );
     let arn = world.caller(lines[1].1, lines[2].1, lines[3].1).await;
     assert!(arn.contains(":assumed-role/other/default.file"), "{arn}");
 }
@@ -81,13 +112,20 @@ async fn a_registry_login(world: &World) {
     );
     // The token was asked for with the session's key, not with the operator's own.
     let calls = world.aws.calls("GetAuthorizationToken");
-    assert!(calls[0].access_key_id.starts_with("ASIA"), "{:?}", calls[0].access_key_id);
+    assert!(
+        calls[0].access_key_id.starts_with("ASIA"),
+        "{:?}",
+        calls[0].access_key_id
+    );
 }
 
 async fn the_status_tells_all(world: &World) {
     let resource = world.resource("map").await.unwrap();
     let refreshed = condition(&resource, "Refreshed").unwrap();
-    assert_eq!((refreshed.status.as_str(), refreshed.reason.as_str()), ("True", "Issued"));
+    assert_eq!(
+        (refreshed.status.as_str(), refreshed.reason.as_str()),
+        ("True", "Issued")
+    );
     assert_eq!(refreshed.observed_generation, Some(1));
     let status = resource.status.unwrap();
     assert_eq!(status.observed_generation, Some(1));
@@ -97,7 +135,12 @@ async fn the_status_tells_all(world: &World) {
     assert_eq!(status.phase.as_deref(), Some("Ready"));
     assert_eq!(status.health.unwrap().status.as_deref(), Some("Healthy"));
     // The overlap is a third of the lifetime at least, and not much more.
-    let left = status.expiration.unwrap().0.duration_since(status.next_refresh_time.unwrap().0).as_secs();
+    let left = status
+        .expiration
+        .unwrap()
+        .0
+        .duration_since(status.next_refresh_time.unwrap().0)
+        .as_secs();
     assert!((299..=361).contains(&left), "{left}");
     assert_eq!(status.conditions.len(), 2);
 }
@@ -107,10 +150,25 @@ fn the_columns_show_it(world: &World) {
     let header: Vec<_> = wide.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(
         header,
-        ["NAME", "ROLE", "TYPE", "SECRET", "READY", "EXPIRES", "AGE", "REASON", "REFRESHED", "PHASE", "HEALTH"]
+        [
+            "NAME",
+            "ROLE",
+            "TYPE",
+            "SECRET",
+            "READY",
+            "EXPIRES",
+            "AGE",
+            "REASON",
+            "REFRESHED",
+            "PHASE",
+            "HEALTH"
+        ]
     );
     let plain = world.cluster.kubectl_ok(&["get", "awsassumeroles", "map"]);
-    assert!(plain.contains(&role_arn("team/my-role")) && plain.contains("True"), "{plain}");
+    assert!(
+        plain.contains(&role_arn("team/my-role")) && plain.contains("True"),
+        "{plain}"
+    );
     assert!(world.cluster.kubectl_ok(&["get", "aws"]).contains("ecr"));
     assert!(world.cluster.kubectl_ok(&["get", "controllers"]).contains("ecr"));
 }

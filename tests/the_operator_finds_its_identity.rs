@@ -33,7 +33,9 @@ async fn eks_pod_identity_gives_it() {
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}/v1/credentials", listener.local_addr().unwrap());
-    let router = Router::new().route("/v1/credentials", get(agent)).with_state(credentials.to_string());
+    let router = Router::new()
+        .route("/v1/credentials", get(agent))
+        .with_state(credentials.to_string());
     let agent = tokio::spawn(async move { axum::serve(listener, router).await });
     let token_file = world.folder().join("eks-pod-identity-token");
     fs::write(&token_file, POD_TOKEN).unwrap();
@@ -43,15 +45,27 @@ async fn eks_pod_identity_gives_it() {
         .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &uri)
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token_file.to_str().unwrap());
     world.operator = Some(command.start(world.folder()));
-    world.apply("mine", &json!({"roleName": "mine", "secretName": "mine", "secretType": "Map"})).unwrap();
+    world
+        .apply(
+            "mine",
+            &json!({"roleName": "mine", "secretName": "mine", "secretType": "Map"}),
+        )
+        .unwrap();
     world.ready("mine").await;
 
     let calls = world.aws.calls("AssumeRole");
-    let by_session = calls.iter().filter(|call| call.access_key_id == session.access_key_id());
+    let by_session = calls
+        .iter()
+        .filter(|call| call.access_key_id == session.access_key_id());
     assert_eq!(by_session.count(), 1);
 
     // Such an operator chains roles, and a session of more than an hour cannot be had: that is said before AWS is asked.
-    world.apply("long", &json!({"roleName": "long", "secretName": "long", "secretType": "Map", "durationSeconds": 7200})).unwrap();
+    world
+        .apply(
+            "long",
+            &json!({"roleName": "long", "secretName": "long", "secretType": "Map", "durationSeconds": 7200}),
+        )
+        .unwrap();
     let refused = world.condition("long", "Ready", "False", "InvalidRequest").await;
     assert!(refused.message.contains("3600"), "{}", refused.message);
     assert_eq!(world.aws.assumed(&role_arn("long")), 0);
@@ -62,7 +76,12 @@ async fn eks_pod_identity_gives_it() {
 async fn irsa_gives_it() {
     let mut world = World::without_operator().await;
     let token = world.cluster.kubectl_ok(&[
-        "create", "token", OPERATOR_SERVICE_ACCOUNT, "--namespace", OPERATOR_NAMESPACE, "--audience=sts.amazonaws.com",
+        "create",
+        "token",
+        OPERATOR_SERVICE_ACCOUNT,
+        "--namespace",
+        OPERATOR_NAMESPACE,
+        "--audience=sts.amazonaws.com",
     ]);
     let token_file = world.folder().join("web-identity-token");
     fs::write(&token_file, token.trim()).unwrap();
@@ -71,12 +90,23 @@ async fn irsa_gives_it() {
         .env("AWS_WEB_IDENTITY_TOKEN_FILE", token_file.to_str().unwrap())
         .env("AWS_ROLE_ARN", &role_arn("irsa"));
     world.operator = Some(command.start(world.folder()));
-    world.apply("mine", &json!({"roleName": "mine", "secretName": "mine", "secretType": "Map"})).unwrap();
+    world
+        .apply(
+            "mine",
+            &json!({"roleName": "mine", "secretName": "mine", "secretType": "Map"}),
+        )
+        .unwrap();
     world.ready("mine").await;
 
     let exchanged = world.aws.calls("AssumeRoleWithWebIdentity");
-    assert_eq!(exchanged[0].parameter("WebIdentityToken").as_deref(), Some(token.trim()));
+    assert_eq!(
+        exchanged[0].parameter("WebIdentityToken").as_deref(),
+        Some(token.trim())
+    );
     assert_eq!(exchanged[0].parameter("RoleArn"), Some(role_arn("irsa")));
     let assumed = world.aws.calls("AssumeRole");
-    assert!(assumed[0].access_key_id.starts_with("ASIA"), "signed with the key of the exchanged session");
+    assert!(
+        assumed[0].access_key_id.starts_with("ASIA"),
+        "signed with the key of the exchanged session"
+    );
 }

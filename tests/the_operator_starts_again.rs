@@ -31,7 +31,11 @@ async fn a_restart_asks_aws_for_nothing_and_notices_what_happened_meanwhile() {
     })
     .await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    assert_eq!(world.aws.calls("AssumeRole").len(), calls + 1, "one for the new resource");
+    assert_eq!(
+        world.aws.calls("AssumeRole").len(),
+        calls + 1,
+        "one for the new resource"
+    );
     assert_eq!(world.aws.assumed(&role_arn("kept")), 1);
     assert_eq!(world.secret("kept").await.unwrap(), secret);
     assert_eq!(world.resource("kept").await.unwrap().status.unwrap(), status);
@@ -42,7 +46,12 @@ async fn a_restart_asks_aws_for_nothing_and_notices_what_happened_meanwhile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_loses_nothing() {
     let mut world = World::start().await;
-    world.apply("kept", &json!({"roleName": "kept", "secretName": "kept", "secretType": "File"})).unwrap();
+    world
+        .apply(
+            "kept",
+            &json!({"roleName": "kept", "secretName": "kept", "secretType": "File"}),
+        )
+        .unwrap();
     world.ready("kept").await;
     let mut operator = world.operator.take().unwrap();
     operator.signal("KILL");

@@ -48,12 +48,9 @@ impl SdkAws {
     /// Sets the clients up from AWS's own environment variables, profiles and instance metadata. Asks nobody for credentials yet.
     pub async fn from_environment() -> Self {
         let http_client = aws_smithy_http_client::Builder::new()
-            .tls_provider(tls::Provider::Rustls(
-                tls::rustls_provider::CryptoMode::AwsLc,
-            ))
+            .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
             .build_https();
-        let region = aws_config::meta::region::RegionProviderChain::default_provider()
-            .or_else(FALLBACK_REGION);
+        let region = aws_config::meta::region::RegionProviderChain::default_provider().or_else(FALLBACK_REGION);
         let config = aws_config::defaults(BehaviorVersion::latest())
             .http_client(http_client)
             .region(region)
@@ -107,9 +104,7 @@ impl SdkAws {
         let given = output
             .credentials()
             .ok_or_else(|| senseless(operation, "no credentials"))?;
-        if given.access_key_id().is_empty()
-            || given.secret_access_key().is_empty()
-            || given.session_token().is_empty()
+        if given.access_key_id().is_empty() || given.secret_access_key().is_empty() || given.session_token().is_empty()
         {
             return Err(senseless(operation, "credentials with an empty part"));
         }
@@ -124,11 +119,7 @@ impl SdkAws {
         })
     }
 
-    async fn ask_registry_login(
-        &self,
-        region: &str,
-        credentials: &Credentials,
-    ) -> Result<RegistryLogin, AwsError> {
+    async fn ask_registry_login(&self, region: &str, credentials: &Credentials) -> Result<RegistryLogin, AwsError> {
         let operation = Operation::GetAuthorizationToken;
         let config = aws_sdk_ecr::config::Builder::from(&self.config)
             .region(aws_sdk_ecr::config::Region::new(region.to_owned()))
@@ -177,10 +168,7 @@ impl Aws for SdkAws {
             .boxed()
     }
 
-    fn assume_role<'a>(
-        &'a self,
-        request: &'a AssumeRole,
-    ) -> BoxFuture<'a, Result<Session, AwsError>> {
+    fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
         self.ask_session(request).boxed()
     }
 
@@ -224,25 +212,16 @@ where
             Answer {
                 operation,
                 code: service.err().code().map(str::to_owned),
-                message: service
-                    .err()
-                    .message()
-                    .unwrap_or("AWS gave no message")
-                    .to_owned(),
+                message: service.err().message().unwrap_or("AWS gave no message").to_owned(),
                 request_id: error.request_id().map(str::to_owned),
             },
         ),
         // The raw answer and the parser's complaint may both quote what was in it.
-        SdkError::ResponseError(_) => {
-            AwsError::Unavailable(without_answer("AWS's answer could not be read".into()))
+        SdkError::ResponseError(_) => AwsError::Unavailable(without_answer("AWS's answer could not be read".into())),
+        SdkError::TimeoutError(_) => {
+            AwsError::Unavailable(without_answer(format!("no answer within {} s", CALL_TIMEOUT.as_secs())))
         }
-        SdkError::TimeoutError(_) => AwsError::Unavailable(without_answer(format!(
-            "no answer within {} s",
-            CALL_TIMEOUT.as_secs()
-        ))),
-        _ if has_credentials_error(error) => {
-            AwsError::NoIdentity(without_answer(chain_of(error)))
-        }
+        _ if has_credentials_error(error) => AwsError::NoIdentity(without_answer(chain_of(error))),
         _ => AwsError::Unavailable(without_answer(chain_of(error))),
     }
 }
@@ -264,8 +243,6 @@ fn chain_of(error: &(dyn Error + 'static)) -> String {
     messages.join(": ")
 }
 
-fn causes<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     std::iter::successors(Some(error), |&cause| cause.source())
 }

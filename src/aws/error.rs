@@ -79,12 +79,11 @@ impl AwsError {
         let code = answer.code.as_deref().unwrap_or_default();
         // The query protocol leaves the suffix off that the JSON protocol puts on.
         match code.strip_suffix("Exception").unwrap_or(code) {
-            "AccessDenied" | "NotAuthorized" if is_callers_policy(&answer.message) => {
-                Self::NotPermitted(answer)
-            }
+            "AccessDenied" | "NotAuthorized" if is_callers_policy(&answer.message) => Self::NotPermitted(answer),
             "AccessDenied" | "NotAuthorized" => Self::AccessDenied(answer),
-            "Throttling" | "ThrottledRequest" | "TooManyRequests" | "RequestLimitExceeded"
-            | "SlowDown" => Self::Throttled(answer),
+            "Throttling" | "ThrottledRequest" | "TooManyRequests" | "RequestLimitExceeded" | "SlowDown" => {
+                Self::Throttled(answer)
+            }
             "RequestExpired" | "RequestTimeTooSkewed" => Self::Unavailable(answer),
             "ExpiredToken"
             | "IncompleteSignature"
@@ -94,9 +93,7 @@ impl AwsError {
             | "OptInRequired"
             | "SignatureDoesNotMatch"
             | "UnrecognizedClient" => Self::caller_not_accepted(answer),
-            "InternalFailure" | "InternalError" | "Server" | "ServiceUnavailable" => {
-                Self::Unavailable(answer)
-            }
+            "InternalFailure" | "InternalError" | "Server" | "ServiceUnavailable" => Self::Unavailable(answer),
             _ => match http_status {
                 429 => Self::Throttled(answer),
                 401 | 403 => Self::AccessDenied(answer),
@@ -178,14 +175,32 @@ mod tests {
         const TRUST: &str = "User: arn:aws:iam::123456789012:user/o is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/r";
         for (operation, status, code, message, reason) in [
             (AssumeRole, 403, "AccessDenied", TRUST, Reason::AccessDenied),
-            (AssumeRole, 403, "AccessDenied", "... because no identity-based policy allows the sts:AssumeRole action", Reason::NotPermitted),
-            (AssumeRole, 403, "AccessDenied", "... with an explicit deny in a service control policy", Reason::NotPermitted),
+            (
+                AssumeRole,
+                403,
+                "AccessDenied",
+                "... because no identity-based policy allows the sts:AssumeRole action",
+                Reason::NotPermitted,
+            ),
+            (
+                AssumeRole,
+                403,
+                "AccessDenied",
+                "... with an explicit deny in a service control policy",
+                Reason::NotPermitted,
+            ),
             (AssumeRole, 400, "ValidationError", "", Reason::InvalidRequest),
             (AssumeRole, 400, "MalformedPolicyDocument", "", Reason::InvalidRequest),
             (AssumeRole, 400, "PackedPolicyTooLarge", "", Reason::InvalidRequest),
             (AssumeRole, 403, "RegionDisabledException", "", Reason::AccessDenied),
             (AssumeRole, 400, "Throttling", "Rate exceeded", Reason::Throttled),
-            (AssumeRole, 400, "ThrottlingException", "Rate exceeded", Reason::Throttled),
+            (
+                AssumeRole,
+                400,
+                "ThrottlingException",
+                "Rate exceeded",
+                Reason::Throttled,
+            ),
             (AssumeRole, 429, "", "", Reason::Throttled),
             (AssumeRole, 403, "InvalidClientTokenId", "", Reason::NoIdentity),
             (AssumeRole, 403, "ExpiredToken", "", Reason::NoIdentity),
@@ -194,13 +209,47 @@ mod tests {
             (AssumeRole, 500, "", "", Reason::AwsUnavailable),
             (AssumeRole, 400, "", "", Reason::AwsUnavailable),
             (AssumeRole, 400, "RequestExpired", "", Reason::AwsUnavailable),
-            (GetAuthorizationToken, 400, "AccessDeniedException", "...", Reason::AccessDenied),
-            (GetAuthorizationToken, 400, "UnrecognizedClientException", "", Reason::AwsUnavailable),
-            (GetAuthorizationToken, 400, "ExpiredTokenException", "", Reason::AwsUnavailable),
-            (GetAuthorizationToken, 400, "InvalidParameterException", "", Reason::InvalidRequest),
-            (GetAuthorizationToken, 500, "ServerException", "", Reason::AwsUnavailable),
+            (
+                GetAuthorizationToken,
+                400,
+                "AccessDeniedException",
+                "...",
+                Reason::AccessDenied,
+            ),
+            (
+                GetAuthorizationToken,
+                400,
+                "UnrecognizedClientException",
+                "",
+                Reason::AwsUnavailable,
+            ),
+            (
+                GetAuthorizationToken,
+                400,
+                "ExpiredTokenException",
+                "",
+                Reason::AwsUnavailable,
+            ),
+            (
+                GetAuthorizationToken,
+                400,
+                "InvalidParameterException",
+                "",
+                Reason::InvalidRequest,
+            ),
+            (
+                GetAuthorizationToken,
+                500,
+                "ServerException",
+                "",
+                Reason::AwsUnavailable,
+            ),
         ] {
-            assert_eq!(sorted(operation, status, code, message), reason, "{operation} {status} {code} {message}");
+            assert_eq!(
+                sorted(operation, status, code, message),
+                reason,
+                "{operation} {status} {code} {message}"
+            );
         }
     }
 }

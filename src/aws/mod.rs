@@ -27,10 +27,7 @@ pub trait Aws: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`AwsError`] says whose move it is.
-    fn assume_role<'a>(
-        &'a self,
-        request: &'a AssumeRole,
-    ) -> BoxFuture<'a, Result<Session, AwsError>>;
+    fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>>;
 
     /// A registry login for the registry of `region`, asked for with the credentials of a session.
     ///
@@ -113,10 +110,7 @@ mod tests {
             "arn:aws-cn:sts::123456789012:assumed-role/operator/eks-pod-1",
         );
         assert!(session.is_role_session());
-        assert_eq!(
-            session.principal(),
-            "arn:aws-cn:iam::123456789012:role/operator"
-        );
+        assert_eq!(session.principal(), "arn:aws-cn:iam::123456789012:role/operator");
 
         let user = Identity::new("123456789012", "arn:aws:iam::123456789012:user/someone");
         assert!(!user.is_role_session());

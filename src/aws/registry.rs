@@ -63,7 +63,9 @@ fn parse(url: &str) -> Option<EcrRepository> {
     let valid = account.len() == 12
         && account.bytes().all(|b| b.is_ascii_digit())
         && !region.is_empty()
-        && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && region
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && DOMAINS.contains(&domain)
         && name.split('/').all(is_name_component);
     valid.then(|| EcrRepository {
@@ -92,16 +94,44 @@ mod tests {
     #[test]
     fn every_host_form_gives_region_and_repository() {
         for (url, region, name) in [
-            ("https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/my-repo", "eu-west-1", "my-repo"),
-            ("123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/my-repo", "eu-west-1", "team/my-repo"),
-            ("https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/my-repo", "eu-west-1", "my-repo"),
-            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/my-repo", "cn-north-1", "my-repo"),
-            ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/a_b/c.d", "us-gov-west-1", "a_b/c.d"),
+            (
+                "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/my-repo",
+                "eu-west-1",
+                "my-repo",
+            ),
+            (
+                "123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/my-repo",
+                "eu-west-1",
+                "team/my-repo",
+            ),
+            (
+                "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/my-repo",
+                "eu-west-1",
+                "my-repo",
+            ),
+            (
+                "123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/my-repo",
+                "cn-north-1",
+                "my-repo",
+            ),
+            (
+                "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com/a_b/c.d",
+                "us-gov-west-1",
+                "a_b/c.d",
+            ),
             ("123456789012.dkr-ecr.eu-west-1.on.aws/my-repo", "eu-west-1", "my-repo"),
-            ("123456789012.dkr-ecr-fips.us-east-1.on.aws/v2/my-repo", "us-east-1", "my-repo"),
+            (
+                "123456789012.dkr-ecr-fips.us-east-1.on.aws/v2/my-repo",
+                "us-east-1",
+                "my-repo",
+            ),
         ] {
             let repository: EcrRepository = url.parse().unwrap();
-            assert_eq!((repository.region.as_str(), repository.name.as_str()), (region, name), "{url}");
+            assert_eq!(
+                (repository.region.as_str(), repository.name.as_str()),
+                (region, name),
+                "{url}"
+            );
             assert_eq!(repository.account, "123456789012");
             assert_eq!(repository.url, url);
         }

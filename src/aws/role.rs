@@ -28,10 +28,7 @@ impl RoleReference {
     pub fn arn(&self, identity: &Identity) -> String {
         match self {
             Self::Arn(arn) => arn.clone(),
-            Self::Name(name) => format!(
-                "arn:{}:iam::{}:role/{name}",
-                identity.partition, identity.account
-            ),
+            Self::Name(name) => format!("arn:{}:iam::{}:role/{name}", identity.partition, identity.account),
         }
     }
 }
@@ -54,10 +51,7 @@ pub fn session_name(namespace: &str, name: &str) -> String {
     }
     let hash = hex(&Sha256::digest(whole.as_bytes()));
     // Names are ASCII, but a cut must not panic even if one were not.
-    let kept: String = whole
-        .chars()
-        .take(SESSION_NAME_MAX - HASH_LENGTH - 1)
-        .collect();
+    let kept: String = whole.chars().take(SESSION_NAME_MAX - HASH_LENGTH - 1).collect();
     format!("{kept}-{}", &hash[..HASH_LENGTH])
 }
 

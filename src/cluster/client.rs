@@ -54,23 +54,14 @@ impl KubeCluster {
         Ok(observed(written.metadata))
     }
 
-    async fn replace(
-        &self,
-        secret: &WantedSecret,
-        over: &ObservedSecret,
-    ) -> Result<ObservedSecret, ClusterError> {
+    async fn replace(&self, secret: &WantedSecret, over: &ObservedSecret) -> Result<ObservedSecret, ClusterError> {
         let api = self.secrets(&secret.owner.namespace);
         let object = object(secret, Some(over));
         let written = in_time(api.replace(&secret.name, &post_params(), &object)).await?;
         Ok(observed(written.metadata))
     }
 
-    async fn delete(
-        &self,
-        namespace: &str,
-        name: &str,
-        seen: &ObservedSecret,
-    ) -> Result<(), ClusterError> {
+    async fn delete(&self, namespace: &str, name: &str, seen: &ObservedSecret) -> Result<(), ClusterError> {
         let parameters = DeleteParams {
             preconditions: Some(Preconditions {
                 uid: seen.metadata.uid.clone(),
@@ -85,11 +76,7 @@ impl KubeCluster {
         }
     }
 
-    async fn patch_status(
-        &self,
-        resource: &ResourceKey,
-        status: &AWSAssumeRoleStatus,
-    ) -> Result<(), ClusterError> {
+    async fn patch_status(&self, resource: &ResourceKey, status: &AWSAssumeRoleStatus) -> Result<(), ClusterError> {
         let api: Api<AWSAssumeRole> = Api::namespaced(self.client.clone(), &resource.namespace);
         // A merge patch with every field, absent ones as null, replaces the whole status. The UID makes it fail on a resource
         // of the same name that was made since.
@@ -119,10 +106,7 @@ impl Cluster for KubeCluster {
         self.get(namespace, name).boxed()
     }
 
-    fn create_secret<'a>(
-        &'a self,
-        secret: &'a WantedSecret,
-    ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
+    fn create_secret<'a>(&'a self, secret: &'a WantedSecret) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
         self.create(secret).boxed()
     }
 
@@ -153,9 +137,7 @@ impl Cluster for KubeCluster {
 }
 
 /// Bounds a call in time.
-async fn in_time<T>(
-    call: impl Future<Output = Result<T, kube::Error>>,
-) -> Result<T, ClusterError> {
+async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ClusterError> {
     match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(result) => result.map_err(ClusterError::from),
         Err(_) => Err(ClusterError::Unavailable(format!(

@@ -78,11 +78,17 @@ mod tests {
         assert!(matches!(sorted(409, "conflict"), ClusterError::Changed(_)));
         assert!(matches!(sorted(403, "forbidden"), ClusterError::Forbidden(_)));
         assert!(matches!(
-            sorted(422, "Secret \"s\" is invalid: type: Invalid value: \"Opaque\": field is immutable"),
+            sorted(
+                422,
+                "Secret \"s\" is invalid: type: Invalid value: \"Opaque\": field is immutable"
+            ),
             ClusterError::Immutable(_)
         ));
         assert!(matches!(
-            sorted(422, "Secret \"s\" is invalid: data: Forbidden: field is immutable when `immutable` is set"),
+            sorted(
+                422,
+                "Secret \"s\" is invalid: data: Forbidden: field is immutable when `immutable` is set"
+            ),
             ClusterError::Immutable(_)
         ));
         assert!(matches!(sorted(422, "data: Too long"), ClusterError::Refused(_)));

@@ -33,10 +33,7 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ClusterError::Changed`] when it does.
-    fn create_secret<'a>(
-        &'a self,
-        secret: &'a WantedSecret,
-    ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>>;
+    fn create_secret<'a>(&'a self, secret: &'a WantedSecret) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>>;
 
     /// Replaces a Secret that must still be as it was observed.
     ///

@@ -17,10 +17,7 @@ const OVERLAP_MIN: Duration = Duration::from_secs(180);
 #[must_use]
 pub fn for_aws(error: &AwsError, role_arn: Option<&str>, operator: Option<&Identity>) -> String {
     let role = role_arn.unwrap_or("the role");
-    let principal = operator.map_or_else(
-        || "the operator's own role or user".to_owned(),
-        Identity::principal,
-    );
+    let principal = operator.map_or_else(|| "the operator's own role or user".to_owned(), Identity::principal);
     match error {
         AwsError::AccessDenied(answer) if answer.operation == Operation::AssumeRole => format!(
             "Check that {role} exists, and that its trust relationship allows sts:AssumeRole (with EKS Pod Identity \
@@ -85,10 +82,7 @@ mod tests {
     }
 
     fn operator() -> Identity {
-        Identity::new(
-            "210987654321",
-            "arn:aws:sts::210987654321:assumed-role/operator/eks-1",
-        )
+        Identity::new("210987654321", "arn:aws:sts::210987654321:assumed-role/operator/eks-1")
     }
 
     #[test]
@@ -107,8 +101,14 @@ mod tests {
             let error = AwsError::InvalidRequest(answer(Operation::AssumeRole, message));
             for_aws(&error, Some(ROLE), None)
         };
-        assert!(told("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining").contains("3600"));
-        assert!(told("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.").contains("maximum session duration of arn"));
+        assert!(
+            told("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+                .contains("3600")
+        );
+        assert!(
+            told("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+                .contains("maximum session duration of arn")
+        );
     }
 
     #[test]

@@ -41,9 +41,7 @@ pub enum Failure {
     #[error("{}", advice::chained())]
     Chained,
     /// A Secret of that name belongs to somebody else.
-    #[error(
-        "Secret {secret} exists and {holder}: delete it, or choose another spec.secretName. It was not touched."
-    )]
+    #[error("Secret {secret} exists and {holder}: delete it, or choose another spec.secretName. It was not touched.")]
     SecretConflict {
         /// The Secret.
         secret: String,
@@ -79,9 +77,7 @@ impl Failure {
             Self::SecretConflict { .. } => Reason::SecretConflict,
             Self::SecretLeaving(_) => Reason::Pending,
             Self::Aws { error, .. } => error.reason(),
-            Self::Cluster(ClusterError::Forbidden(_) | ClusterError::Refused(_)) => {
-                Reason::SecretForbidden
-            }
+            Self::Cluster(ClusterError::Forbidden(_) | ClusterError::Refused(_)) => Reason::SecretForbidden,
             Self::Cluster(_) => Reason::ClusterUnavailable,
         }
     }
@@ -153,15 +149,9 @@ pub fn judge(
             let failures = u32::try_from(previous.failures.unwrap_or_default())
                 .unwrap_or_default()
                 .saturating_add(1);
-            let next = failure.patience().map(|patience| {
-                retry(
-                    facts.now,
-                    patience,
-                    failures,
-                    facts.held_until,
-                    &facts.resource.uid,
-                )
-            });
+            let next = failure
+                .patience()
+                .map(|patience| retry(facts.now, patience, failures, facts.held_until, &facts.resource.uid));
             let status = failed(previous, facts, failure, failures);
             (with_next(status, next), next)
         }
@@ -186,9 +176,7 @@ pub fn pending(previous: &AWSAssumeRoleStatus, facts: Facts<'_>) -> AWSAssumeRol
 }
 
 fn next_of(facts: Facts<'_>, validity: Validity) -> Option<Timestamp> {
-    facts
-        .wanted
-        .map(|wanted| due_of(facts.resource, wanted, validity))
+    facts.wanted.map(|wanted| due_of(facts.resource, wanted, validity))
 }
 
 fn issued_message(role_arn: &str, wanted: Option<&Wanted>, notes: &[String]) -> String {
@@ -220,12 +208,7 @@ fn succeeded(
     }
 }
 
-fn failed(
-    previous: &AWSAssumeRoleStatus,
-    facts: Facts<'_>,
-    failure: &Failure,
-    failures: u32,
-) -> AWSAssumeRoleStatus {
+fn failed(previous: &AWSAssumeRoleStatus, facts: Facts<'_>, failure: &Failure, failures: u32) -> AWSAssumeRoleStatus {
     let reason = failure.reason();
     let message = failure.to_string();
     let valid = facts.held_until.is_some_and(|end| end > facts.now);
@@ -281,10 +264,7 @@ fn with_next(status: AWSAssumeRoleStatus, next: Option<Timestamp>) -> AWSAssumeR
 }
 
 fn condition<'a>(status: &'a AWSAssumeRoleStatus, type_: &str) -> Option<&'a Condition> {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == type_)
+    status.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
 /// The two conditions, each with the moment of its last transition carried over where the previous one had the same status.

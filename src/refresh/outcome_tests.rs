@@ -90,7 +90,10 @@ fn a_success_says_everything() {
     assert_eq!(status.failures, Some(0));
     assert_eq!(status.phase.as_deref(), Some("Ready"));
     assert_eq!(status.health.unwrap().status.as_deref(), Some("Healthy"));
-    assert_eq!(status.next_refresh_time.unwrap().0.as_second(), next.unwrap().as_second());
+    assert_eq!(
+        status.next_refresh_time.unwrap().0.as_second(),
+        next.unwrap().as_second()
+    );
     assert!((at(540)..=at(600)).contains(&next.unwrap()));
 }
 
@@ -136,7 +139,12 @@ fn credentials_of_another_spec_do_not_count() {
 
 #[test]
 fn a_transition_is_timed_once() {
-    let (first, _) = judged(&AWSAssumeRoleStatus::default(), at(1), None, &aws(AwsError::AccessDenied));
+    let (first, _) = judged(
+        &AWSAssumeRoleStatus::default(),
+        at(1),
+        None,
+        &aws(AwsError::AccessDenied),
+    );
     let (second, _) = judged(&first, at(50), None, &aws(AwsError::AccessDenied));
     let since = |status: &AWSAssumeRoleStatus| condition(status, "Ready").unwrap().last_transition_time.clone();
     assert_eq!(since(&first), at(1).to_string());
@@ -186,8 +194,16 @@ fn each_failure_has_its_reason_and_its_patience() {
         (conflict, Reason::SecretConflict, Patience::Soon),
         (Failure::SecretLeaving("s".into()), Reason::Pending, Patience::Soon),
         (Failure::Chained, Reason::InvalidRequest, Patience::Late),
-        (ClusterError::Forbidden("x".into()).into(), Reason::SecretForbidden, Patience::Soon),
-        (ClusterError::Unavailable("x".into()).into(), Reason::ClusterUnavailable, Patience::Soon),
+        (
+            ClusterError::Forbidden("x".into()).into(),
+            Reason::SecretForbidden,
+            Patience::Soon,
+        ),
+        (
+            ClusterError::Unavailable("x".into()).into(),
+            Reason::ClusterUnavailable,
+            Patience::Soon,
+        ),
     ] {
         assert_eq!(failure.reason(), reason);
         assert_eq!(failure.patience(), Some(patience));

@@ -49,11 +49,7 @@ pub fn plan(
 /// For how long a Secret holds what is wanted, if it does. The Secret tells the end; the beginning is in the status, as long as that speaks
 /// of the same credentials, and else follows from the lifetime that was asked for.
 #[must_use]
-pub fn held(
-    wanted: &Wanted,
-    secret: &ObservedSecret,
-    status: &AWSAssumeRoleStatus,
-) -> Option<Validity> {
+pub fn held(wanted: &Wanted, secret: &ObservedSecret, status: &AWSAssumeRoleStatus) -> Option<Validity> {
     let expiration = secret
         .is_made_from(&wanted.spec_hash)
         .then(|| secret.expiration())
@@ -151,7 +147,10 @@ mod tests {
     #[test]
     fn a_valid_secret_of_the_same_spec_is_kept_until_it_is_due() {
         let valid = ours("hash", &at(900).to_string());
-        let validity = Validity { issued: at(0), expiration: at(900) };
+        let validity = Validity {
+            issued: at(0),
+            expiration: at(900),
+        };
         assert_eq!(planned(Some(&valid), at(0)), Plan::Keep(validity));
         assert_eq!(planned(Some(&valid), at(539)), Plan::Keep(validity));
         assert!(matches!(planned(Some(&valid), at(600)), Plan::Replace(_)));
@@ -169,9 +168,18 @@ mod tests {
     #[test]
     fn a_secret_is_written_only_by_its_owner() {
         let end = at(900).to_string();
-        assert!(matches!(planned(Some(&secret("hash", &end, None, "uid-1")), at(0)), Plan::Replace(_)));
-        assert_eq!(planned(Some(&secret("hash", &end, Some(true), "uid-0")), at(0)), Plan::Leaving);
-        assert!(matches!(planned(Some(&ObservedSecret::default()), at(0)), Plan::Foreign(_)));
+        assert!(matches!(
+            planned(Some(&secret("hash", &end, None, "uid-1")), at(0)),
+            Plan::Replace(_)
+        ));
+        assert_eq!(
+            planned(Some(&secret("hash", &end, Some(true), "uid-0")), at(0)),
+            Plan::Leaving
+        );
+        assert!(matches!(
+            planned(Some(&ObservedSecret::default()), at(0)),
+            Plan::Foreign(_)
+        ));
     }
 
     #[test]
@@ -184,11 +192,20 @@ mod tests {
         };
         let short = ours("hash", &at(60).to_string());
         let keep = plan(&resource(), &wanted(), Some(&short), &status, at(20));
-        assert_eq!(keep, Plan::Keep(Validity { issued: at(0), expiration: at(60) }));
+        assert_eq!(
+            keep,
+            Plan::Keep(Validity {
+                issued: at(0),
+                expiration: at(60)
+            })
+        );
         assert!(matches!(planned(Some(&short), at(20)), Plan::Replace(_)));
 
         // A status that speaks of other credentials tells nothing.
-        let other = AWSAssumeRoleStatus { expiration: Some(Time(at(61))), ..status };
+        let other = AWSAssumeRoleStatus {
+            expiration: Some(Time(at(61))),
+            ..status
+        };
         assert!(matches!(
             plan(&resource(), &wanted(), Some(&short), &other, at(20)),
             Plan::Replace(_)

@@ -73,12 +73,7 @@ pub fn due(validity: Validity, rhythm: Rhythm<'_>) -> Timestamp {
 /// An end that lies before the asking cannot have been meant. Instead of a token's the session's counts, instead of a session's what was
 /// asked for.
 #[must_use]
-pub fn believed(
-    asked: Timestamp,
-    duration: Duration,
-    session: Timestamp,
-    token: Option<Timestamp>,
-) -> Believed {
+pub fn believed(asked: Timestamp, duration: Duration, session: Timestamp, token: Option<Timestamp>) -> Believed {
     let possible = |end: &Timestamp| *end > asked;
     let session_end = possible(&session).then_some(session);
     let token_end = token.filter(possible);
@@ -193,9 +188,8 @@ mod tests {
 
     #[test]
     fn resources_made_together_fall_due_apart() {
-        let moments: std::collections::HashSet<i64> = (0..200)
-            .map(|n| due_after(900, None, &format!("uid-{n}")))
-            .collect();
+        let moments: std::collections::HashSet<i64> =
+            (0..200).map(|n| due_after(900, None, &format!("uid-{n}"))).collect();
         assert!(moments.len() > 40, "{} moments", moments.len());
     }
 
@@ -236,9 +230,7 @@ mod tests {
 
     #[test]
     fn failures_back_off_to_a_minute_and_refusals_to_five() {
-        let pause = |patience, failures| {
-            retry(START, patience, failures, None, "a").as_second()
-        };
+        let pause = |patience, failures| retry(START, patience, failures, None, "a").as_second();
         assert_eq!(pause(Patience::Soon, 1), 5);
         assert!((8..=10).contains(&pause(Patience::Soon, 2)));
         assert!((48..=60).contains(&pause(Patience::Soon, 6)));
@@ -250,9 +242,7 @@ mod tests {
 
     #[test]
     fn the_end_of_what_is_held_brings_the_attempt_forward() {
-        let pause = |held: i64| {
-            retry(START, Patience::Late, 9, Some(at(held)), "a").as_second()
-        };
+        let pause = |held: i64| retry(START, Patience::Late, 9, Some(at(held)), "a").as_second();
         assert_eq!(pause(100), 100);
         assert_eq!(pause(1), 5, "but not below the first pause");
         assert!(pause(-100) >= 240, "an end that has passed brings nothing forward");

@@ -78,16 +78,11 @@ impl WantedSecret {
         expiration: Timestamp,
     ) -> Result<Self, Mismatch> {
         let (type_, data) = match (&wanted.format, material) {
-            (Format::Map, Material::Session(credentials)) => {
-                (map::TYPE, map::render(credentials))
+            (Format::Map, Material::Session(credentials)) => (map::TYPE, map::render(credentials)),
+            (Format::File, Material::Session(credentials)) => (file::TYPE, file::render(credentials)),
+            (Format::EcrDockerConfigJson(repository), Material::Login(login)) => {
+                (docker_config::TYPE, docker_config::render(&repository.url, login))
             }
-            (Format::File, Material::Session(credentials)) => {
-                (file::TYPE, file::render(credentials))
-            }
-            (Format::EcrDockerConfigJson(repository), Material::Login(login)) => (
-                docker_config::TYPE,
-                docker_config::render(&repository.url, login),
-            ),
             _ => return Err(Mismatch),
         };
         Ok(Self {
@@ -163,11 +158,7 @@ impl ObservedSecret {
     }
 
     fn annotation(&self, key: &str) -> Option<&str> {
-        self.metadata
-            .annotations
-            .as_ref()?
-            .get(key)
-            .map(String::as_str)
+        self.metadata.annotations.as_ref()?.get(key).map(String::as_str)
     }
 }
 

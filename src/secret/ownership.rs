@@ -23,9 +23,7 @@ pub enum Ownership {
 #[must_use]
 pub fn ownership(secret: &ObservedSecret, resource: &ResourceKey) -> Ownership {
     let references = secret.metadata.owner_references.as_deref().unwrap_or_default();
-    let controller = references
-        .iter()
-        .find(|reference| reference.controller == Some(true));
+    let controller = references.iter().find(|reference| reference.controller == Some(true));
 
     if secret.metadata.deletion_timestamp.is_some() {
         return Ownership::Leaving;
@@ -33,16 +31,9 @@ pub fn ownership(secret: &ObservedSecret, resource: &ResourceKey) -> Ownership {
     match controller {
         Some(reference) if reference.uid == resource.uid => Ownership::Ours,
         Some(reference) if is_earlier(reference, resource) => Ownership::Leaving,
-        Some(reference) => Ownership::Foreign(format!(
-            "is controlled by {} {}",
-            reference.kind, reference.name
-        )),
-        None if references.iter().any(|reference| reference.uid == resource.uid) => {
-            Ownership::Adoptable
-        }
-        None if references.iter().any(|reference| is_earlier(reference, resource)) => {
-            Ownership::Leaving
-        }
+        Some(reference) => Ownership::Foreign(format!("is controlled by {} {}", reference.kind, reference.name)),
+        None if references.iter().any(|reference| reference.uid == resource.uid) => Ownership::Adoptable,
+        None if references.iter().any(|reference| is_earlier(reference, resource)) => Ownership::Leaving,
         None => Ownership::Foreign("was made by somebody else".to_owned()),
     }
 }
@@ -102,13 +93,19 @@ mod tests {
         let neighbour = reference("AWSAssumeRole", "theirs", "uid-3", Some(true));
         let other_kind = reference("ExternalSecret", "mine", "uid-4", Some(true));
 
-        assert_eq!(told(&[ours.clone()]), Ownership::Ours);
-        assert_eq!(told(&[mentions.clone()]), Ownership::Adoptable);
+        assert_eq!(told(&[ours]), Ownership::Ours);
+        assert_eq!(told(std::slice::from_ref(&mentions)), Ownership::Adoptable);
         assert_eq!(told(&[earlier]), Ownership::Leaving);
         assert!(matches!(told(&[]), Ownership::Foreign(_)));
         assert!(matches!(told(&[other_kind.clone(), mentions]), Ownership::Foreign(_)));
-        assert_eq!(told(&[other_kind]), Ownership::Foreign("is controlled by ExternalSecret mine".into()));
-        assert_eq!(told(&[neighbour]), Ownership::Foreign("is controlled by AWSAssumeRole theirs".into()));
+        assert_eq!(
+            told(&[other_kind]),
+            Ownership::Foreign("is controlled by ExternalSecret mine".into())
+        );
+        assert_eq!(
+            told(&[neighbour]),
+            Ownership::Foreign("is controlled by AWSAssumeRole theirs".into())
+        );
     }
 
     #[test]

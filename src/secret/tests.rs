@@ -92,7 +92,10 @@ fn the_metadata_says_whose_it_is_and_keeps_what_others_wrote() {
     );
     let reference = &fresh.owner_references.as_ref().unwrap()[0];
     assert_eq!(reference.api_version, "pincette.net/v1");
-    assert_eq!((reference.kind.as_str(), reference.uid.as_str()), ("AWSAssumeRole", "uid-1"));
+    assert_eq!(
+        (reference.kind.as_str(), reference.uid.as_str()),
+        ("AWSAssumeRole", "uid-1")
+    );
     assert_eq!(reference.controller, Some(true));
 
     let existing = ObservedSecret {

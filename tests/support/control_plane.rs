@@ -180,7 +180,10 @@ fn start_api_server(folder: &Path, etcd_url: &str, port: u16) -> Process {
         .arg(format!("--secure-port={port}"))
         .arg(format!("--cert-dir={}", file("certificates")))
         .arg(format!("--service-account-key-file={}", file("service-accounts.pub")))
-        .arg(format!("--service-account-signing-key-file={}", file("service-accounts.key")))
+        .arg(format!(
+            "--service-account-signing-key-file={}",
+            file("service-accounts.key")
+        ))
         .arg(format!("--token-auth-file={}", file("tokens.csv")))
         .arg(format!("--audit-policy-file={}", file("audit-policy.yaml")))
         .arg(format!("--audit-log-path={}", file("audit.log")))
@@ -200,7 +203,10 @@ fn start_controller_manager(folder: &Path, kubeconfig: &Path) -> Process {
     let mut command = Command::new(part("kube-controller-manager"));
     command
         .arg(format!("--kubeconfig={}", kubeconfig.display()))
-        .arg(format!("--service-account-private-key-file={}", file("service-accounts.key")))
+        .arg(format!(
+            "--service-account-private-key-file={}",
+            file("service-accounts.key")
+        ))
         .arg(format!("--root-ca-file={}", file("certificates/apiserver.crt")))
         .arg(format!("--secure-port={}", free_port()))
         .arg(format!("--cert-dir={}", file("certificates")))

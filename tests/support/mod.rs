@@ -40,11 +40,7 @@ pub fn free_port() -> u16 {
 }
 
 /// Asks again and again until there is an answer, and gives up loudly.
-pub async fn wait_for<T>(
-    what: &str,
-    at_most: Duration,
-    mut ask: impl AsyncFnMut() -> Option<T>,
-) -> T {
+pub async fn wait_for<T>(what: &str, at_most: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask().await {

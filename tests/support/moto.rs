@@ -37,10 +37,7 @@ impl Moto {
             http::get(&format!("{url}/moto-api/")).await
         })
         .await;
-        Self {
-            url,
-            _process: process,
-        }
+        Self { url, _process: process }
     }
 
     /// Its endpoint, for every service.
@@ -80,7 +77,10 @@ impl Moto {
         // moto takes the service from the credential scope and does not check the signature yet.
         let headers = [
             ("content-type", "application/x-www-form-urlencoded"),
-            ("authorization", "AWS4-HMAC-SHA256 Credential=setup/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0"),
+            (
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=setup/20260101/us-east-1/iam/aws4_request, SignedHeaders=host, Signature=0",
+            ),
         ];
         let (status, text) = http::post(&self.url, &headers, &body).await.unwrap();
         assert!(status.is_success(), "{status} {text}");

@@ -45,7 +45,9 @@ impl Process {
             keeper.current_dir(directory);
         }
         // What a person has in the environment must not reach the parts: proxies, profiles, other clusters.
-        keeper.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        keeper
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         for (key, value) in command.get_envs() {
             if let Some(value) = value {
                 keeper.env(key, value);
@@ -56,7 +58,10 @@ impl Process {
         let pipe = keeper.stdin.take();
         let started = Instant::now();
         let pid = loop {
-            if let Some(pid) = fs::read_to_string(&pid_file).ok().and_then(|text| text.trim().parse().ok()) {
+            if let Some(pid) = fs::read_to_string(&pid_file)
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+            {
                 break pid;
             }
             assert!(started.elapsed() < Duration::from_secs(10), "{name} did not start");

@@ -40,10 +40,7 @@ impl World {
     /// Everything but the operator.
     pub async fn without_operator() -> Self {
         let folder = tempfile::Builder::new().prefix("aws-assume-role-").tempdir().unwrap();
-        let (cluster, moto) = tokio::join!(
-            ControlPlane::start(folder.path()),
-            Moto::start(folder.path())
-        );
+        let (cluster, moto) = tokio::join!(ControlPlane::start(folder.path()), Moto::start(folder.path()));
         let aws = Front::start(moto.url()).await;
         Self {
             operator: None,
@@ -73,7 +70,9 @@ impl World {
 
     /// Starts the operator with a plain access key.
     pub fn start_operator(&mut self) {
-        let command = self.operator_command().with_access_key("AKIAOPERATOR00000000", "secret");
+        let command = self
+            .operator_command()
+            .with_access_key("AKIAOPERATOR00000000", "secret");
         self.operator = Some(command.start(self.folder()));
     }
 

@@ -1,0 +1,46 @@
+# The two commands of a newcomer are `make demo` and `make test`.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo up down test build crds tools
+
+help: ## Shows this.
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
+
+demo: build ## Shows the whole job on a local cluster, from nothing.
+	@cargo run --quiet --example local -- demo
+
+up: build ## Starts a local cluster with the operator, and leaves it running.
+	@cargo run --quiet --example local -- up
+
+down: ## Ends the local cluster.
+	@if [ -e target/dev/keeper.pid ]; then cargo run --quiet --example local -- down; else echo "The local environment is not running."; fi
+
+test: build ## Runs all tests: format, lints, unit tests, end-to-end tests.
+	cargo fmt --all --check
+	cargo clippy --all-targets --quiet -- --deny warnings
+	cargo test --lib --bins
+	cargo test --test stories -- --test-threads=4
+
+# The parts are built beside the operator, which needs the machine for about as long. Nothing is built twice: demo and tests use the same.
+build: tools
+	@mkdir -p target/parts; \
+	tests/controlplane/build > target/parts/build.log 2>&1 & parts=$$!; \
+	tail -n +1 -f target/parts/build.log --pid=$$parts 2>/dev/null & \
+	cargo build --bins --examples --tests || { kill $$parts; exit 1; }; \
+	wait $$parts || { echo "The parts were not built, see target/parts/build.log"; exit 1; }
+
+crds: ## Writes the custom resource definition anew from the types.
+	cargo run --quiet --bin aws-assume-role -- crd > crds/awsassumeroles.pincette.net.yaml
+	cp crds/awsassumeroles.pincette.net.yaml charts/aws-assume-role/crds/
+
+tools:
+	@missing=0; \
+	need() { command -v "$$1" > /dev/null || { echo "$$1 is missing: $$2"; missing=1; }; }; \
+	need cargo "install Rust 1.95 or later, https://rustup.rs"; \
+	need go "install Go 1.26 or later, https://go.dev/doc/install"; \
+	need python3 "install Python 3.10 or later (Debian: apt-get install python3 python3-venv)"; \
+	need cc "install a C compiler (Debian: apt-get install gcc libc6-dev)"; \
+	need flock "install util-linux"; \
+	exit $$missing
