@@ -35,7 +35,8 @@ use serde::{Deserialize, Deserializer, Serialize};
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].status"
     ),
-    printcolumn(name = "Expires", type_ = "date", json_path = ".status.expiration"),
+    // Not a date: kubectl shows how long ago a date was, and "<invalid>" for one to come.
+    printcolumn(name = "Expires", type_ = "string", json_path = ".status.expiration"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(
         name = "Reason",

@@ -61,7 +61,7 @@ pub async fn run() -> Result<()> {
         line("aws_secret_access_key")?,
         line("aws_session_token")?,
     ];
-    prove("File my-backup-credentials", &endpoint, &parts, "backup/writer").await?;
+    prove("File my-backup-credentials", &endpoint, &parts, "writer").await?;
     prove_login(&decoded(&secret("my-images-pull")?, ".dockerconfigjson")?)?;
 
     step("They are replaced long before they end");
