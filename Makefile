@@ -14,8 +14,12 @@ demo: build ## Shows the whole job on a local cluster, from nothing.
 up: build ## Starts a local cluster with the operator, and leaves it running.
 	@cargo run --quiet --example local -- up
 
+# Without Cargo: it must work also while the code does not build.
 down: ## Ends the local cluster.
-	@if [ -e target/dev/keeper.pid ]; then cargo run --quiet --example local -- down; else echo "The local environment is not running."; fi
+	@keeper=$$(cat target/dev/keeper.pid 2>/dev/null || true); \
+	if [ -z "$$keeper" ] || ! kill -TERM "$$keeper" 2>/dev/null; then echo "The local environment is not running."; exit 0; fi; \
+	while kill -0 "$$keeper" 2>/dev/null; do sleep 0.1; done; \
+	rm -f target/dev/keeper.pid; echo "The local environment is down."
 
 test: build ## Runs all tests: format, lints, unit tests, end-to-end tests.
 	cargo fmt --all --check

@@ -3,6 +3,7 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::aws::gate::Limits;
 use crate::telemetry::logs::LogFormat;
 
 /// Keeps Kubernetes Secrets filled with short-lived AWS credentials.
@@ -33,6 +34,32 @@ pub struct Operator {
     /// The form of the log lines. RUST_LOG sets the level: info by default, aws_assume_role=debug for more.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
+
+    /// The most calls to AWS per second, all resources together. Fewer go out while AWS throttles.
+    #[arg(long, env = "AWS_CALL_RATE", default_value_t = 50.0, value_parser = positive)]
+    pub aws_call_rate: f64,
+
+    /// The most calls to AWS at the same time.
+    #[arg(long, env = "AWS_CALL_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    pub aws_call_concurrency: u16,
+}
+
+impl Operator {
+    /// The most that is asked of AWS.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            rate: self.aws_call_rate,
+            concurrency: self.aws_call_concurrency.into(),
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.1..=10_000.0).contains(&number) => Ok(number),
+        _ => Err("give a number from 0.1 to 10000".to_owned()),
+    }
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub struct Session {
     pub credentials: Credentials,
     /// When AWS says that they end, by AWS's clock.
     pub expiration: Timestamp,
+    /// What time it was for AWS when it answered, where it said so.
+    pub answered: Option<Timestamp>,
 }
 
 /// What `GetAuthorizationToken` gave: a login for a registry.
@@ -59,6 +61,7 @@ mod tests {
                 session_token: "planted-token".into(),
             },
             expiration: Timestamp::UNIX_EPOCH,
+            answered: None,
         };
         let login = RegistryLogin {
             username: "AWS".into(),

@@ -2,27 +2,34 @@
 //!
 //! A cycle owns what it was given and reports what it found. It may be dropped at any await: each write is whole or not there.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use tracing::{info, warn};
 
+use crate::aws::gate::{Gate, Pass, Verdict};
 use crate::aws::{AssumeRole, Aws, AwsError};
 use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError};
 use crate::refresh::advice::{self, CHAINED_SESSION_MAX};
 use crate::refresh::outcome::{Facts, Failure, Outcome, judge, pending};
-use crate::refresh::plan::{Plan, held, plan};
-use crate::refresh::schedule::{Believed, Validity, believed};
+use crate::refresh::plan::{Plan, Situation, held, plan};
+use crate::refresh::schedule::{Believed, Validity, believed, later, shifted, skew};
 use crate::resource::AWSAssumeRoleStatus;
 use crate::secret::ownership::{Ownership, ownership};
-use crate::secret::{Material, ObservedSecret, WantedSecret};
-use crate::wanted::{Format, InvalidSpec, ResourceKey, Wanted};
+use crate::secret::{self, Material, ObservedSecret, RenderError, Repair, WantedSecret};
+use crate::wanted::{Format, ResourceKey, Wanted, Watched};
 
 /// How often a write is tried anew because the Secret changed under it.
 const WRITE_ATTEMPTS: usize = 4;
 
-/// What all actors share: the two outside worlds and the time. Each holds its own connections and no state of a resource.
+/// How long a resource without credentials may wait at the gate behind those that are about to lose theirs.
+const NEWCOMERS_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What all actors share: the two outside worlds, the time, and the gate before AWS. Each holds its own connections and no state of a
+/// resource.
 #[derive(Clone)]
 pub struct Services {
     /// AWS.
@@ -31,6 +38,8 @@ pub struct Services {
     pub cluster: Arc<dyn Cluster>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// The gate before AWS.
+    pub gate: Gate,
 }
 
 /// What is known of the Secret.
@@ -44,18 +53,20 @@ pub enum Observation {
 
 /// One cycle of one resource.
 pub struct Cycle {
-    /// AWS, cluster and time.
+    /// AWS, cluster, time and gate.
     pub services: Services,
     /// The resource.
-    pub resource: ResourceKey,
-    /// The generation of its spec.
-    pub generation: i64,
-    /// What it asks for.
-    pub wanted: Result<Wanted, InvalidSpec>,
+    pub watched: Arc<Watched>,
     /// What is known of its Secret.
     pub observation: Observation,
+    /// The names of Secrets that it controls and does not want.
+    pub leftovers: BTreeSet<String>,
     /// The status as it is to be.
     pub status: Status,
+    /// How much later it is for AWS than by the operator's clock.
+    pub skew: SignedDuration,
+    /// Whether the time of the refresh has come, whatever the clock says.
+    pub overdue: bool,
 }
 
 /// A status, and whether the API server has it.
@@ -72,9 +83,15 @@ pub struct Status {
 pub struct Report {
     /// What is known of the Secret now.
     pub observation: Observation,
+    /// The Secrets that are still to be deleted.
+    pub leftovers: BTreeSet<String>,
     /// The status now.
     pub status: Status,
-    /// When the next cycle is due.
+    /// How much later it is for AWS than by the operator's clock.
+    pub skew: SignedDuration,
+    /// Whether what was to be done is done.
+    pub succeeded: bool,
+    /// When the next cycle is due, by AWS's clock.
     pub next: Option<Timestamp>,
 }
 
@@ -99,15 +116,17 @@ impl Status {
 impl Cycle {
     /// Runs it to its end.
     pub async fn run(mut self) -> Report {
-        let outcome = match self.wanted.clone() {
-            Ok(wanted) => self.refresh(&wanted).await.unwrap_or_else(Outcome::Failed),
-            Err(invalid) => Outcome::Failed(invalid.into()),
+        let watched = self.watched.clone();
+        let outcome = match &watched.wanted {
+            Ok(wanted) => self.refresh(wanted).await.unwrap_or_else(Outcome::Failed),
+            Err(invalid) => Outcome::Failed(invalid.clone().into()),
         };
         match &outcome {
             Outcome::Issued { role_arn, validity, .. } => {
                 info!(role_arn, expiration = %validity.expiration, "refreshed");
             }
             Outcome::Kept(validity) => info!(expiration = %validity.expiration, "still valid"),
+            Outcome::Suspended => info!("suspended"),
             Outcome::Failed(failure) => warn!(reason = %failure.reason(), "not refreshed: {failure}"),
         }
 
@@ -115,32 +134,44 @@ impl Cycle {
         self.show(status).await;
         Report {
             observation: self.observation,
+            leftovers: self.leftovers,
             status: self.status,
+            skew: self.skew,
+            succeeded: !matches!(outcome, Outcome::Failed(_)),
             next,
         }
     }
 
     async fn refresh(&mut self, wanted: &Wanted) -> Result<Outcome, Failure> {
+        if wanted.suspend {
+            self.look_for_the_record(wanted).await;
+            return Ok(Outcome::Suspended);
+        }
         let mut issue: Option<Issue> = None;
         for _ in 0..WRITE_ATTEMPTS {
             let observed = self.observe(wanted).await?;
-            let now = self.services.clock.now();
-            let over = match plan(&self.resource, wanted, observed.as_ref(), &self.status.content, now) {
+            let over = match plan(self.situation(wanted), observed.as_ref()) {
+                Plan::Suspended => return Ok(Outcome::Suspended),
                 // What is in the way now may be gone at the next look.
                 Plan::Foreign(holder) => {
                     self.observation = Observation::Unknown;
-                    return Err(Failure::SecretConflict {
-                        secret: wanted.secret_name.clone(),
-                        holder,
-                    });
+                    let secret = wanted.secret_name.clone();
+                    return Err(Failure::SecretConflict { secret, holder });
                 }
                 Plan::Leaving => {
                     self.observation = Observation::Unknown;
                     return Err(Failure::SecretLeaving(wanted.secret_name.clone()));
                 }
                 Plan::Keep(validity) => {
-                    self.delete_renamed(wanted).await?;
+                    self.delete_leftovers(wanted).await?;
                     return Ok(Outcome::Kept(validity));
+                }
+                Plan::Repair(validity, over) => {
+                    if self.repair(wanted, &over).await? {
+                        self.delete_leftovers(wanted).await?;
+                        return Ok(Outcome::Kept(validity));
+                    }
+                    continue;
                 }
                 Plan::Create => None,
                 Plan::Replace(over) => Some(over),
@@ -152,9 +183,9 @@ impl Cycle {
                     self.ask(wanted).await?
                 }
             };
-            let secret = WantedSecret::new(&self.resource, wanted, &fresh.material, fresh.validity.expiration)?;
+            let secret = self.secret(wanted, &fresh)?;
             if self.write(&secret, over.as_deref()).await? {
-                self.delete_renamed(wanted).await?;
+                self.delete_leftovers(wanted).await?;
                 return Ok(Outcome::Issued {
                     role_arn: fresh.role_arn,
                     validity: fresh.validity,
@@ -166,18 +197,40 @@ impl Cycle {
         Err(ClusterError::Changed(format!("Secret {} keeps changing", wanted.secret_name)).into())
     }
 
+    fn secret(&self, wanted: &Wanted, fresh: &Issue) -> Result<WantedSecret, RenderError> {
+        let facts = secret::Facts {
+            role_arn: &fresh.role_arn,
+            region: wanted.region.as_deref().unwrap_or_else(|| self.services.aws.region()),
+            expiration: fresh.validity.expiration,
+        };
+        let request = self.watched.refresh_request.as_deref();
+        WantedSecret::new(&self.watched.key, wanted, &fresh.material, facts, request)
+    }
+
+    fn situation<'a>(&'a self, wanted: &'a Wanted) -> Situation<'a> {
+        Situation {
+            resource: &self.watched.key,
+            wanted,
+            refresh_request: self.watched.refresh_request.as_deref(),
+            status: &self.status.content,
+            overdue: self.overdue,
+            now: self.now(),
+        }
+    }
+
+    /// The present, by AWS's clock.
+    fn now(&self) -> Timestamp {
+        shifted(self.services.clock.now(), self.skew)
+    }
+
     /// What is known of the Secret, looked up if nothing is.
     async fn observe(&mut self, wanted: &Wanted) -> Result<Option<ObservedSecret>, Failure> {
         let known = match &self.observation {
             Observation::Seen(secret) => secret.clone(),
             Observation::Unknown => {
-                let namespace = &self.resource.namespace;
-                let seen = self
-                    .services
-                    .cluster
-                    .observe_secret(namespace, &wanted.secret_name)
-                    .await?
-                    .map(Box::new);
+                let namespace = &self.watched.key.namespace;
+                let seen = self.services.cluster.observe_secret(namespace, &wanted.secret_name);
+                let seen = seen.await?.map(Box::new);
                 self.observation = Observation::Seen(seen.clone());
                 seen
             }
@@ -185,9 +238,16 @@ impl Cycle {
         Ok(known.map(|secret| *secret))
     }
 
+    /// Looks at the Secret of a suspended resource, whose end is worth telling. It is not worth failing for.
+    async fn look_for_the_record(&mut self, wanted: &Wanted) {
+        if let Err(failure) = self.observe(wanted).await {
+            warn!("the Secret of a suspended resource could not be looked at: {failure}");
+        }
+    }
+
     /// Asks AWS for what the Secret is to hold.
-    async fn ask(&self, wanted: &Wanted) -> Result<Issue, Failure> {
-        let aws = &self.services.aws;
+    async fn ask(&mut self, wanted: &Wanted) -> Result<Issue, Failure> {
+        let aws = self.services.aws.clone();
         let role_arn = match wanted.role.known_arn() {
             Some(arn) => arn.to_owned(),
             None => {
@@ -203,18 +263,27 @@ impl Cycle {
         }
         let request = AssumeRole {
             role_arn,
-            session_name: wanted.session_name.clone(),
+            region: wanted.region.clone(),
+            session: wanted.session.clone(),
             duration: wanted.duration,
         };
+        let pass = self.enter().await?;
         let asked = self.services.clock.now();
-        let session = match aws.assume_role(&request).await {
+        let session = aws.assume_role(&request).await;
+        pass.tell(verdict(session.as_ref().err()));
+        let session = match session {
             Ok(session) => session,
             Err(error) => return Err(self.advised(error, &request.role_arn).await),
         };
+        if let Some(answered) = session.answered {
+            self.skew = skew(answered, self.services.clock.now());
+        }
         let (material, token_end) = match &wanted.format {
-            Format::Map | Format::File => (Material::Session(session.credentials), None),
             Format::EcrDockerConfigJson(repository) => {
-                match aws.registry_login(&repository.region, &session.credentials).await {
+                let pass = self.enter().await?;
+                let login = aws.registry_login(&repository.region, &session.credentials).await;
+                pass.tell(verdict(login.as_ref().err()));
+                match login {
                     Ok(login) => {
                         let end = login.expiration;
                         (Material::Login(login), end)
@@ -222,17 +291,28 @@ impl Cycle {
                     Err(error) => return Err(self.advised(error, &request.role_arn).await),
                 }
             }
+            Format::Map | Format::File | Format::CredentialProcess | Format::Template(_) => {
+                (Material::Session(session.credentials), None)
+            }
         };
-        let ends = believed(asked, wanted.duration, session.expiration, token_end);
+        let issued = shifted(asked, self.skew);
+        let ends = believed(issued, wanted.duration, session.expiration, token_end);
         Ok(Issue {
             role_arn: request.role_arn,
             validity: Validity {
-                issued: asked,
+                issued,
                 expiration: ends.expiration,
             },
             material,
             notes: notes(&ends),
         })
+    }
+
+    /// Waits for the leave to make one call to AWS.
+    async fn enter(&self) -> Result<Pass, Failure> {
+        let facts = self.facts();
+        let urgency = facts.held_until.unwrap_or_else(|| later(facts.now, NEWCOMERS_PATIENCE));
+        Ok(self.services.gate.enter(urgency).await?)
     }
 
     /// A refusal with what can be done about it. Who the operator is makes the advice exact; it is not worth failing for.
@@ -263,7 +343,7 @@ impl Cycle {
                 Ok(true)
             }
             (Err(ClusterError::Immutable(_)), Some(over)) => {
-                let namespace = &self.resource.namespace;
+                let namespace = &self.watched.key.namespace;
                 match cluster.delete_secret(namespace, &secret.name, over).await {
                     Ok(()) | Err(ClusterError::Changed(_)) => Ok(false),
                     Err(error) => Err(error.into()),
@@ -274,20 +354,35 @@ impl Cycle {
         }
     }
 
-    /// Deletes the Secret of an earlier `secretName`, once the new one is there.
-    async fn delete_renamed(&self, wanted: &Wanted) -> Result<(), Failure> {
-        let Some(earlier) = self.status.content.secret_name.as_deref() else {
-            return Ok(());
-        };
-        if earlier == wanted.secret_name {
-            return Ok(());
+    /// Puts right what is wrong on the Secret beside its credentials. `false` when it is not as it was seen any more.
+    async fn repair(&mut self, wanted: &Wanted, over: &ObservedSecret) -> Result<bool, Failure> {
+        let repair = Repair::new(&self.watched.key, wanted, over);
+        self.observation = Observation::Unknown;
+        match self.services.cluster.repair_secret(&repair, over).await {
+            Ok(seen) => {
+                info!(secret = wanted.secret_name, "repaired");
+                self.observation = Observation::Seen(Some(Box::new(seen)));
+                Ok(true)
+            }
+            Err(ClusterError::Changed(_) | ClusterError::Gone(_)) => Ok(false),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Deletes the Secrets of earlier names, once the one that is wanted is there.
+    async fn delete_leftovers(&mut self, wanted: &Wanted) -> Result<(), Failure> {
+        self.leftovers.extend(self.status.content.secret_name.clone());
+        self.leftovers.remove(&wanted.secret_name);
         let cluster = &self.services.cluster;
-        let namespace = &self.resource.namespace;
-        if let Some(secret) = cluster.observe_secret(namespace, earlier).await?
-            && ownership(&secret, &self.resource) == Ownership::Ours
-        {
-            cluster.delete_secret(namespace, earlier, &secret).await?;
+        let namespace = &self.watched.key.namespace;
+        while let Some(name) = self.leftovers.first().cloned() {
+            if let Some(secret) = cluster.observe_secret(namespace, &name).await?
+                && ownership(&secret, &self.watched.key) == Ownership::Ours
+            {
+                cluster.delete_secret(namespace, &name, &secret).await?;
+                info!(secret = name, "deleted, since it is not wanted any more");
+            }
+            self.leftovers.remove(&name);
         }
         Ok(())
     }
@@ -309,24 +404,35 @@ impl Cycle {
             content: status,
             written: false,
         };
-        self.status.write(&self.services, &self.resource).await;
+        self.status.write(&self.services, &self.watched.key).await;
     }
 
     fn facts(&self) -> Facts<'_> {
-        let wanted = self.wanted.as_ref().ok();
+        let resource = &self.watched.key;
+        let wanted = self.watched.wanted.as_ref().ok();
         let held_until = match (&self.observation, wanted) {
-            (Observation::Seen(Some(secret)), Some(wanted)) if ownership(secret, &self.resource) == Ownership::Ours => {
-                held(wanted, secret, &self.status.content).map(|validity| validity.expiration)
+            (Observation::Seen(Some(secret)), Some(wanted)) if ownership(secret, resource) == Ownership::Ours => {
+                held(self.situation(wanted), secret).map(|validity| validity.expiration)
             }
             _ => None,
         };
         Facts {
-            resource: &self.resource,
-            generation: self.generation,
+            resource,
+            generation: self.watched.generation,
             wanted,
             held_until,
-            now: self.services.clock.now(),
+            now: self.now(),
         }
+    }
+}
+
+fn verdict(error: Option<&AwsError>) -> Verdict {
+    match error {
+        None | Some(AwsError::AccessDenied(_) | AwsError::NotPermitted(_) | AwsError::InvalidRequest(_)) => {
+            Verdict::Taken
+        }
+        Some(AwsError::Throttled(_)) => Verdict::Throttled,
+        Some(AwsError::Unavailable(_) | AwsError::NoIdentity(_)) => Verdict::Unknown,
     }
 }
 

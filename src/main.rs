@@ -8,9 +8,8 @@ use aws_assume_role::aws::client::SdkAws;
 use aws_assume_role::clock::SystemClock;
 use aws_assume_role::cluster::client::KubeCluster;
 use aws_assume_role::configuration::{Command, Configuration, Operator};
-use aws_assume_role::cycle::Services;
 use aws_assume_role::resource::AWSAssumeRole;
-use aws_assume_role::supervisor::Supervisor;
+use aws_assume_role::supervisor::{Supervisor, World};
 use aws_assume_role::telemetry::logs;
 use clap::Parser;
 use kube::CustomResourceExt;
@@ -50,12 +49,13 @@ async fn run(operator: &Operator) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
-    let services = Services {
+    let world = World {
         aws: Arc::new(SdkAws::from_environment().await),
         cluster: Arc::new(KubeCluster::new(kube::Client::try_default().await?)),
         clock: Arc::new(SystemClock),
+        limits: operator.limits(),
     };
-    let (supervisor, mut ended) = Supervisor::spawn(None, Supervisor, services).await?;
+    let (supervisor, mut ended) = Supervisor::spawn(None, Supervisor, world).await?;
 
     tokio::select! {
         _ = terminate.recv() => info!("told to stop"),

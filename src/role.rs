@@ -3,17 +3,20 @@
 //! Nothing long happens in a handler. A cycle runs as a task that the actor owns and that reports by a message, so that a deletion or a
 //! change of the spec takes effect in the middle of a call; the task and the timer end with the actor.
 
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
 use tracing::{Instrument, debug, info_span};
 
 use crate::cycle::{Cycle, Observation, Report, Services, Status};
 use crate::refresh::Trigger;
-use crate::refresh::schedule::{Patience, retry, since};
+use crate::refresh::schedule::{FLOOR, Patience, retry, shifted, since};
+use crate::secret::ObservedSecret;
 use crate::task::Task;
 use crate::wanted::Watched;
 
@@ -26,8 +29,14 @@ pub struct RoleActor;
 pub enum RoleMessage {
     /// The resource was made, changed, or listed again.
     Changed(Arc<Watched>),
-    /// The timer has run down.
-    Due,
+    /// A Secret of the resource was seen.
+    SecretSeen(Box<ObservedSecret>),
+    /// A Secret of the resource is not seen any more: it was deleted, or has lost its label.
+    SecretLost(Box<ObservedSecret>),
+    /// No Secret of the resource was in the list of all Secrets.
+    SecretNotListed,
+    /// The timer of that number has run down.
+    Due(u64),
     /// The wall clock jumped: the timer is to be set anew.
     ClockStepped,
     /// The cycle of that number is done.
@@ -43,14 +52,43 @@ pub struct RoleState {
     services: Services,
     watched: Arc<Watched>,
     observation: Observation,
+    leftovers: BTreeSet<String>,
     status: Status,
+    /// How much later it is for AWS than by the operator's clock.
+    skew: SignedDuration,
+    /// When the next cycle is due, by AWS's clock, and whether that time has come.
     next: Option<Timestamp>,
-    timer: Option<Task>,
+    overdue: bool,
+    alarm: Option<Alarm>,
     work: Option<Task>,
-    /// Counts the tasks, so that the word of one that was ended is not taken for that of its successor.
+    /// What was seen of the Secret while a cycle was under way.
+    seen_meanwhile: Option<Box<ObservedSecret>>,
+    lost_meanwhile: bool,
+    /// When a change of the Secret last set a cycle off.
+    secret_followed: Option<Instant>,
+    /// Counts tasks and timers, so that the word of one that was ended is not taken for that of its successor.
     number: u64,
     /// Failed writes of the status in a row.
     status_failures: u32,
+}
+
+/// A timer that is running.
+struct Alarm {
+    purpose: Purpose,
+    at: Instant,
+    number: u64,
+    _timer: Task,
+}
+
+/// What the actor wakes for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purpose {
+    /// The next cycle.
+    Cycle,
+    /// A cycle for the Secret's sake, that was put off.
+    Secret,
+    /// Another attempt to write the status.
+    Status,
 }
 
 /// A cycle came to no end. The supervisor starts the actor again.
@@ -71,14 +109,20 @@ impl Actor for RoleActor {
         let mut state = RoleState {
             services,
             observation: Observation::Unknown,
+            leftovers: BTreeSet::new(),
             status: Status {
                 content: watched.status.clone(),
                 written: true,
             },
             watched,
+            skew: SignedDuration::ZERO,
             next: None,
-            timer: None,
+            overdue: false,
+            alarm: None,
             work: None,
+            seen_meanwhile: None,
+            lost_meanwhile: false,
+            secret_followed: None,
             number: 0,
             status_failures: 0,
         };
@@ -94,17 +138,16 @@ impl Actor for RoleActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             RoleMessage::Changed(watched) => state.changed(&myself, watched),
-            RoleMessage::Due => state.due(&myself),
-            RoleMessage::ClockStepped => state.set_timer(&myself),
-            RoleMessage::Finished(number, report) if number == state.number => {
-                state.work = None;
-                state.observation = report.observation;
-                state.next = report.next;
-                state.status_is(&myself, report.status);
-            }
+            RoleMessage::SecretSeen(secret) => state.secret_seen(&myself, secret),
+            RoleMessage::SecretLost(secret) => state.secret_lost(&myself, &secret),
+            RoleMessage::SecretNotListed => state.secret_not_listed(&myself),
+            RoleMessage::Due(number) => state.due(&myself, number),
+            RoleMessage::ClockStepped => state.clock_stepped(&myself),
+            RoleMessage::Finished(number, report) if number == state.number => state.finished(&myself, *report),
             RoleMessage::StatusTried(number, status) if number == state.number => {
                 state.work = None;
-                state.status_is(&myself, *status);
+                state.status_is(*status);
+                state.settle(&myself);
             }
             RoleMessage::Panicked(number) if number == state.number => {
                 return Err(CyclePanicked.into());
@@ -118,31 +161,99 @@ impl Actor for RoleActor {
 }
 
 impl RoleState {
-    /// Takes a new spec up at once. Everything else that changes on a resource, its status first of all, is not news.
+    /// Takes a new spec or a request up at once. Everything else that changes on a resource, its status first of all, is not news.
     fn changed(&mut self, myself: &ActorRef<RoleMessage>, watched: Arc<Watched>) {
-        let same = self.watched.generation == watched.generation && self.watched.wanted == watched.wanted;
+        let same_spec = self.watched.generation == watched.generation && self.watched.wanted == watched.wanted;
+        let same_request = self.watched.refresh_request == watched.refresh_request;
         self.watched = watched;
-        if !same {
+        if !same_spec {
             // The new spec may name another Secret.
             self.observation = Observation::Unknown;
             self.start_cycle(myself, Trigger::SpecChanged);
+        } else if !same_request && self.watched.refresh_request.is_some() {
+            self.start_cycle(myself, Trigger::Requested);
         }
     }
 
-    fn due(&mut self, myself: &ActorRef<RoleMessage>) {
+    fn secret_seen(&mut self, myself: &ActorRef<RoleMessage>, secret: Box<ObservedSecret>) {
+        let Ok(wanted) = &self.watched.wanted else {
+            return;
+        };
+        if secret.name() != wanted.secret_name {
+            // A Secret of an earlier name, which a cycle deletes.
+            self.leftovers.insert(secret.name().to_owned());
+            self.secret_changed(myself);
+        } else if self.work.is_some() {
+            self.lost_meanwhile = false;
+            self.seen_meanwhile = Some(secret);
+        } else if let Observation::Seen(Some(known)) = &self.observation
+            && !secret.is_newer_than(known)
+        {
+            // The operator's own write, or what was before it.
+        } else {
+            self.observation = Observation::Seen(Some(secret));
+            self.secret_changed(myself);
+        }
+    }
+
+    fn secret_lost(&mut self, myself: &ActorRef<RoleMessage>, secret: &ObservedSecret) {
+        self.leftovers.remove(secret.name());
         if self.work.is_some() {
+            self.seen_meanwhile = None;
+            self.lost_meanwhile = true;
+        } else if let Observation::Seen(Some(known)) = &self.observation
+            && known.metadata.uid == secret.metadata.uid
+        {
+            self.observation = Observation::Unknown;
+            self.secret_changed(myself);
+        }
+    }
+
+    fn secret_not_listed(&mut self, myself: &ActorRef<RoleMessage>) {
+        if self.work.is_none() && matches!(self.observation, Observation::Seen(Some(_))) {
+            self.observation = Observation::Unknown;
+            self.secret_changed(myself);
+        }
+    }
+
+    /// Follows a change of the Secret, at once or, when somebody keeps changing it, at the pace of the floor.
+    fn secret_changed(&mut self, myself: &ActorRef<RoleMessage>) {
+        if self.work.is_some() || matches!(&self.watched.wanted, Ok(wanted) if wanted.suspend) {
             return;
         }
-        if self.next.is_some_and(|next| next <= self.services.clock.now()) {
-            let trigger = match self.status.content.failures {
-                None | Some(0) => Trigger::Due,
-                Some(_) => Trigger::Retry,
-            };
-            self.start_cycle(myself, trigger);
-        } else if self.status.written {
-            self.set_timer(myself);
-        } else {
-            self.try_status(myself);
+        let now = Instant::now();
+        match self.secret_followed.map(|followed| followed + FLOOR) {
+            Some(allowed) if allowed > now => {
+                // A cycle that is due sooner sees to it.
+                if self.alarm.as_ref().is_none_or(|alarm| alarm.at > allowed) {
+                    self.set_alarm(myself, Purpose::Secret, allowed);
+                }
+            }
+            _ => {
+                self.secret_followed = Some(now);
+                self.start_cycle(myself, Trigger::SecretChanged);
+            }
+        }
+    }
+
+    fn due(&mut self, myself: &ActorRef<RoleMessage>, number: u64) {
+        let Some(alarm) = self.alarm.take_if(|alarm| alarm.number == number) else {
+            return;
+        };
+        match alarm.purpose {
+            Purpose::Cycle => {
+                self.overdue = true;
+                let trigger = match self.status.content.failures {
+                    None | Some(0) => Trigger::Due,
+                    Some(_) => Trigger::Retry,
+                };
+                self.start_cycle(myself, trigger);
+            }
+            Purpose::Secret => {
+                self.secret_followed = Some(Instant::now());
+                self.start_cycle(myself, Trigger::SecretChanged);
+            }
+            Purpose::Status => self.try_status(myself),
         }
     }
 
@@ -153,11 +264,12 @@ impl RoleState {
         }
         let cycle = Cycle {
             services: self.services.clone(),
-            resource: self.watched.key.clone(),
-            generation: self.watched.generation,
-            wanted: self.watched.wanted.clone(),
+            watched: self.watched.clone(),
             observation: self.observation.clone(),
+            leftovers: self.leftovers.clone(),
             status: self.status.clone(),
+            skew: self.skew,
+            overdue: self.overdue,
         };
         let key = &self.watched.key;
         let span = info_span!(
@@ -168,8 +280,7 @@ impl RoleState {
             uid = key.uid,
             trigger = %trigger,
         );
-        let number = self.number + 1;
-        self.work(myself, async move {
+        self.work(myself, |number| async move {
             let report = cycle.run().instrument(span).await;
             RoleMessage::Finished(number, Box::new(report))
         });
@@ -179,57 +290,103 @@ impl RoleState {
         let services = self.services.clone();
         let resource = self.watched.key.clone();
         let mut status = self.status.clone();
-        let number = self.number + 1;
-        self.work(myself, async move {
+        self.work(myself, |number| async move {
             status.write(&services, &resource).await;
             RoleMessage::StatusTried(number, Box::new(status))
         });
     }
 
     /// Runs the one task that the actor has at a time, and has its last word sent back.
-    fn work(&mut self, myself: &ActorRef<RoleMessage>, work: impl Future<Output = RoleMessage> + Send + 'static) {
-        self.timer = None;
+    fn work<F>(&mut self, myself: &ActorRef<RoleMessage>, work: impl FnOnce(u64) -> F)
+    where
+        F: Future<Output = RoleMessage> + Send + 'static,
+    {
+        self.alarm = None;
+        self.seen_meanwhile = None;
+        self.lost_meanwhile = false;
         self.number += 1;
         let number = self.number;
+        let work = work(number);
         let myself = myself.clone();
         self.work = Some(Task::spawn(async move {
-            let word = AssertUnwindSafe(work)
-                .catch_unwind()
-                .await
-                .unwrap_or(RoleMessage::Panicked(number));
+            let word = AssertUnwindSafe(work).catch_unwind().await;
             // An actor that is gone needs no word.
-            let _ = myself.cast(word);
+            let _ = myself.cast(word.unwrap_or(RoleMessage::Panicked(number)));
         }));
     }
 
-    fn status_is(&mut self, myself: &ActorRef<RoleMessage>, status: Status) {
+    fn finished(&mut self, myself: &ActorRef<RoleMessage>, report: Report) {
+        self.work = None;
+        self.observation = report.observation;
+        self.leftovers = report.leftovers;
+        self.skew = report.skew;
+        self.next = report.next;
+        self.overdue &= !report.succeeded;
+        self.status_is(report.status);
+        self.settle(myself);
+    }
+
+    fn status_is(&mut self, status: Status) {
         self.status_failures = match status.written {
             true => 0,
             false => self.status_failures.saturating_add(1),
         };
         self.status = status;
+    }
+
+    /// After a task: takes up what happened to the Secret meanwhile, or else waits for the next thing to do.
+    fn settle(&mut self, myself: &ActorRef<RoleMessage>) {
+        let seen = self.seen_meanwhile.take();
+        let lost = std::mem::take(&mut self.lost_meanwhile);
         self.set_timer(myself);
+        if let Some(secret) = seen {
+            self.secret_seen(myself, secret);
+        } else if lost && matches!(self.observation, Observation::Seen(Some(_))) {
+            // Perhaps the one that is there now, perhaps the one before it: a look tells.
+            self.observation = Observation::Unknown;
+            self.secret_changed(myself);
+        }
     }
 
     /// Sets the timer to the next cycle, or to the next attempt to write the status if that comes sooner.
     fn set_timer(&mut self, myself: &ActorRef<RoleMessage>) {
-        self.timer = None;
-        if self.work.is_some() {
-            return;
-        }
-        let now = self.services.clock.now();
+        self.alarm = None;
+        let now = shifted(self.services.clock.now(), self.skew);
         let status_again = (!self.status.written).then(|| {
             let failures = self.status_failures;
-            retry(now, Patience::Soon, failures, None, &self.watched.key.uid)
+            let at = retry(now, Patience::Soon, failures, None, &self.watched.key.uid);
+            (at, Purpose::Status)
         });
-        let Some(next) = self.next.into_iter().chain(status_again).min() else {
+        let cycle = self.next.map(|at| (at, Purpose::Cycle));
+        if let Some((at, purpose)) = cycle.into_iter().chain(status_again).min_by_key(|(at, _)| *at) {
+            self.set_alarm(myself, purpose, Instant::now() + since(now, at));
+        }
+    }
+
+    fn set_alarm(&mut self, myself: &ActorRef<RoleMessage>, purpose: Purpose, at: Instant) {
+        self.number += 1;
+        let number = self.number;
+        let myself = myself.clone();
+        self.alarm = Some(Alarm {
+            purpose,
+            at,
+            number,
+            _timer: Task::spawn(async move {
+                tokio::time::sleep_until(at).await;
+                let _ = myself.cast(RoleMessage::Due(number));
+            }),
+        });
+    }
+
+    /// The clock that tells the ends of credentials jumped, or the machine was suspended, during which timers stand still. Which of the two,
+    /// and whether the clock is right now, cannot be known: the sooner of what the old timer and the new time say is the safe one.
+    fn clock_stepped(&mut self, myself: &ActorRef<RoleMessage>) {
+        let Some(before) = self.alarm.take() else {
             return;
         };
-        let pause = since(now, next);
-        let myself = myself.clone();
-        self.timer = Some(Task::spawn(async move {
-            tokio::time::sleep(pause).await;
-            let _ = myself.cast(RoleMessage::Due);
-        }));
+        self.set_timer(myself);
+        if self.alarm.as_ref().is_none_or(|alarm| alarm.at > before.at) {
+            self.set_alarm(myself, before.purpose, before.at);
+        }
     }
 }

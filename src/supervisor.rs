@@ -8,15 +8,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use k8s_openapi::jiff::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use crate::cluster::WatchEvent;
+use crate::aws::Aws;
+use crate::aws::gate::{Gate, Limits};
+use crate::clock::Clock;
+use crate::cluster::{Cluster, SecretEvent, WatchEvent};
 use crate::cycle::Services;
 use crate::refresh::schedule::since;
 use crate::role::{RoleActor, RoleMessage};
+use crate::secret::ObservedSecret;
 use crate::task::Task;
 use crate::wanted::{ResourceKey, Watched};
 
@@ -44,12 +49,27 @@ pub struct Supervisor;
 pub enum SupervisorMessage {
     /// Something happened to the resources.
     Watched(Box<WatchEvent>),
-    /// The watch has ended, which it never should.
+    /// Something happened to the Secrets.
+    SecretWatched(SecretEvent),
+    /// A watch has ended, which none ever should.
     WatchEnded,
     /// The pause before starting the actor of that UID again is over.
     Restart(String),
     /// It is time to look at the clocks.
     CheckClock,
+}
+
+/// The two outside worlds, the time, and how much is asked of AWS.
+#[derive(Clone)]
+pub struct World {
+    /// AWS.
+    pub aws: Arc<dyn Aws>,
+    /// The cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The most that is asked of AWS.
+    pub limits: Limits,
 }
 
 /// The data of the supervisor.
@@ -62,8 +82,10 @@ pub struct SupervisorState {
     names: HashMap<(String, String), String>,
     /// The UIDs that a list under way has shown so far.
     listed: Option<HashSet<String>>,
+    /// The UIDs whose Secrets a list of the Secrets under way has shown so far.
+    secrets_listed: Option<HashSet<String>>,
     clock_seen: (Instant, Timestamp),
-    _watch: Task,
+    _watches: [Task; 2],
     _clock: Task,
 }
 
@@ -76,23 +98,48 @@ struct Role {
     _restart: Option<Task>,
 }
 
+impl Role {
+    /// Tells its actor something. One that has just failed is told everything by its restart.
+    fn tell(&self, message: RoleMessage) {
+        if let Some(actor) = &self.actor {
+            let _ = actor.cast(message);
+        }
+    }
+}
+
 /// The watch ended.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the watch on the resources has ended")]
 struct WatchEnded;
 
+/// The gate ended: without it no call to AWS can be made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the gate before AWS has ended: {0}")]
+struct GateEnded(String);
+
 impl Actor for Supervisor {
     type Msg = SupervisorMessage;
     type State = SupervisorState;
-    type Arguments = Services;
+    type Arguments = World;
 
     async fn pre_start(
         &self,
         myself: ActorRef<SupervisorMessage>,
-        services: Services,
+        world: World,
     ) -> Result<SupervisorState, ActorProcessingErr> {
+        let services = Services {
+            gate: Gate::open(world.limits, myself.get_cell()).await?,
+            aws: world.aws,
+            cluster: world.cluster,
+            clock: world.clock,
+        };
+        let resources = services.cluster.watch();
+        let secrets = services.cluster.watch_secrets();
         Ok(SupervisorState {
-            _watch: watch(&services, &myself),
+            _watches: [
+                forward(resources, &myself, |event| SupervisorMessage::Watched(Box::new(event))),
+                forward(secrets, &myself, SupervisorMessage::SecretWatched),
+            ],
             _clock: check_clock(&myself),
             clock_seen: (Instant::now(), services.clock.now()),
             services,
@@ -100,6 +147,7 @@ impl Actor for Supervisor {
             actors: HashMap::new(),
             names: HashMap::new(),
             listed: None,
+            secrets_listed: None,
         })
     }
 
@@ -111,6 +159,10 @@ impl Actor for Supervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMessage::Watched(event) => state.watched(&myself, *event).await,
+            SupervisorMessage::SecretWatched(event) => {
+                state.secret_watched(event);
+                Ok(())
+            }
             SupervisorMessage::WatchEnded => Err(WatchEnded.into()),
             SupervisorMessage::Restart(uid) => state.start(&myself, &uid).await,
             SupervisorMessage::CheckClock => {
@@ -126,14 +178,16 @@ impl Actor for Supervisor {
         event: SupervisionEvent,
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SupervisionEvent::ActorFailed(actor, error) => {
-                state.ended(&myself, actor.get_id(), &error.to_string());
+        let ended = match &event {
+            SupervisionEvent::ActorFailed(actor, error) => Some((actor, error.to_string())),
+            SupervisionEvent::ActorTerminated(actor, _, _) => Some((actor, "it stopped".to_owned())),
+            _ => None,
+        };
+        if let Some((actor, why)) = ended {
+            if actor.get_id() == state.services.gate.cell().get_id() {
+                return Err(GateEnded(why).into());
             }
-            SupervisionEvent::ActorTerminated(actor, _, _) => {
-                state.ended(&myself, actor.get_id(), "it stopped");
-            }
-            _ => {}
+            state.ended(&myself, actor.get_id(), &why);
         }
         Ok(())
     }
@@ -172,6 +226,33 @@ impl SupervisorState {
         Ok(())
     }
 
+    /// Hands what happened to a Secret to the actor of the resource that controls it.
+    fn secret_watched(&mut self, event: SecretEvent) {
+        match event {
+            SecretEvent::ListStarted => self.secrets_listed = Some(HashSet::new()),
+            SecretEvent::Listed(secret) => {
+                if let (Some(listed), Some(owner)) = (&mut self.secrets_listed, secret.controller_uid()) {
+                    listed.insert(owner.to_owned());
+                }
+                self.tell_owner(secret, RoleMessage::SecretSeen);
+            }
+            SecretEvent::ListDone => {
+                let listed = self.secrets_listed.take().unwrap_or_default();
+                for (_, role) in self.roles.iter().filter(|(uid, _)| !listed.contains(*uid)) {
+                    role.tell(RoleMessage::SecretNotListed);
+                }
+            }
+            SecretEvent::Applied(secret) => self.tell_owner(secret, RoleMessage::SecretSeen),
+            SecretEvent::Deleted(secret) => self.tell_owner(secret, RoleMessage::SecretLost),
+        }
+    }
+
+    fn tell_owner(&self, secret: Box<ObservedSecret>, message: fn(Box<ObservedSecret>) -> RoleMessage) {
+        if let Some(role) = secret.controller_uid().and_then(|uid| self.roles.get(uid)) {
+            role.tell(message(secret));
+        }
+    }
+
     /// Takes a resource up, or hands its actor the news.
     async fn seen(&mut self, myself: &ActorRef<SupervisorMessage>, watched: Watched) -> Result<(), ActorProcessingErr> {
         let uid = watched.key.uid.clone();
@@ -188,10 +269,7 @@ impl SupervisorState {
         let watched = Arc::new(watched);
         if let Some(role) = self.roles.get_mut(&uid) {
             role.watched = watched.clone();
-            if let Some(actor) = &role.actor {
-                // An actor that has just failed is told by its restart.
-                let _ = actor.cast(RoleMessage::Changed(watched));
-            }
+            role.tell(RoleMessage::Changed(watched));
             return Ok(());
         }
         self.names.insert(name_of(&watched.key), uid.clone());
@@ -284,9 +362,7 @@ impl SupervisorState {
             "the wall clock jumped: all timers are set anew"
         );
         for role in self.roles.values() {
-            if let Some(actor) = &role.actor {
-                let _ = actor.cast(RoleMessage::ClockStepped);
-            }
+            role.tell(RoleMessage::ClockStepped);
         }
     }
 }
@@ -295,12 +371,16 @@ fn name_of(key: &ResourceKey) -> (String, String) {
     (key.namespace.clone(), key.name.clone())
 }
 
-fn watch(services: &Services, myself: &ActorRef<SupervisorMessage>) -> Task {
-    let mut events = services.cluster.watch();
+/// Sends what a watch brings to the supervisor, in order.
+fn forward<T: Send + 'static>(
+    mut events: BoxStream<'static, T>,
+    myself: &ActorRef<SupervisorMessage>,
+    message: fn(T) -> SupervisorMessage,
+) -> Task {
     let myself = myself.clone();
     Task::spawn(async move {
         while let Some(event) = events.next().await {
-            if myself.cast(SupervisorMessage::Watched(Box::new(event))).is_err() {
+            if myself.cast(message(event)).is_err() {
                 return;
             }
         }

@@ -2,11 +2,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_assume_role::aws::client::SdkAws;
+use aws_assume_role::aws::gate::Limits;
 use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity};
 use aws_assume_role::clock::SystemClock;
 use aws_assume_role::cluster::client::KubeCluster;
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
-use aws_assume_role::cycle::Services;
 use aws_assume_role::supervisor::Supervisor;
 use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -22,6 +22,10 @@ struct Panicking {
 }
 
 impl Aws for Panicking {
+    fn region(&self) -> &str {
+        self.aws.region()
+    }
+
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
         self.aws.identity()
     }
@@ -54,12 +58,16 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
         aws: SdkAws::new(world.aws_configuration("AKIAOPERATOR00000000", "secret", None)),
         panics: AtomicUsize::new(0),
     });
-    let services = Services {
+    let world_of_actors = aws_assume_role::supervisor::World {
         aws: aws.clone(),
         cluster: Arc::new(KubeCluster::new(kube::Client::try_from(kube).unwrap())),
         clock: Arc::new(SystemClock),
+        limits: Limits {
+            rate: 50.0,
+            concurrency: 32,
+        },
     };
-    let (supervisor, ended) = Supervisor::spawn(None, Supervisor, services).await.unwrap();
+    let (supervisor, ended) = Supervisor::spawn(None, Supervisor, world_of_actors).await.unwrap();
 
     let spec = |role: &str| json!({"roleName": role, "secretName": role, "secretType": "Map"});
     world.apply("before", &spec("before")).unwrap();

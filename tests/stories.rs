@@ -17,3 +17,4 @@ mod every_type_gives_its_secret;
 mod the_definition_is_current;
 mod the_operator_finds_its_identity;
 mod the_operator_starts_again;
+mod the_readme_is_true;

@@ -4,6 +4,7 @@
 //! place, by the role actor's schedule.
 
 use std::error::Error;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -13,13 +14,20 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_ecr::config::IdentityCache;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
+use aws_sdk_sts::types::{PolicyDescriptorType, Tag};
 use aws_smithy_http_client::tls;
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::fmt::rfc2822;
 use tokio::sync::OnceCell;
 
 use super::error::{Answer, Operation};
@@ -92,15 +100,39 @@ impl SdkAws {
 
     async fn ask_session(&self, request: &AssumeRole) -> Result<Session, AwsError> {
         let operation = Operation::AssumeRole;
-        let output = self
+        let session = &request.session;
+        let answered = AnswerTime::default();
+        let tags = session.tags.iter().map(|(key, value)| {
+            let tag = Tag::builder().key(key).value(value).build();
+            // Both parts are set.
+            tag.map_err(|_| senseless(operation, "a tag without a key"))
+        });
+        let policies = session.policy_arns.iter();
+        let policies: Vec<_> = policies
+            .map(|arn| PolicyDescriptorType::builder().arn(arn).build())
+            .collect();
+        let call = self
             .sts
             .assume_role()
             .role_arn(&request.role_arn)
-            .role_session_name(&request.session_name)
+            .role_session_name(&session.name)
             .duration_seconds(i32::try_from(request.duration.as_secs()).unwrap_or(i32::MAX))
-            .send()
-            .await
-            .map_err(|error| from_sdk(operation, &error))?;
+            .set_policy(session.policy.clone())
+            .set_policy_arns(some(policies))
+            .set_tags(some(tags.collect::<Result<_, _>>()?))
+            .set_transitive_tag_keys(some(session.transitive_tag_keys.clone()))
+            .set_external_id(session.external_id.clone())
+            .set_source_identity(session.source_identity.clone())
+            .customize()
+            .interceptor(answered.clone());
+        let call = match &request.region {
+            Some(region) => {
+                let region = aws_sdk_sts::config::Region::new(region.clone());
+                call.config_override(aws_sdk_sts::config::Builder::new().region(region))
+            }
+            None => call,
+        };
+        let output = call.send().await.map_err(|error| from_sdk(operation, &error))?;
         let given = output
             .credentials()
             .ok_or_else(|| senseless(operation, "no credentials"))?;
@@ -116,6 +148,7 @@ impl SdkAws {
             },
             expiration: timestamp(given.expiration())
                 .ok_or_else(|| senseless(operation, "an expiration out of range"))?,
+            answered: answered.get(),
         })
     }
 
@@ -161,6 +194,10 @@ impl SdkAws {
 }
 
 impl Aws for SdkAws {
+    fn region(&self) -> &str {
+        self.config.region().map_or(FALLBACK_REGION, |region| region.as_ref())
+    }
+
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
         self.identity
             .get_or_try_init(|| self.ask_identity())
@@ -181,6 +218,42 @@ impl Aws for SdkAws {
     }
 }
 
+/// A list, or nothing where it is empty: AWS is not sent an empty one.
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+/// Reads what time it is for AWS from the `Date` of its answer.
+#[derive(Clone, Debug, Default)]
+struct AnswerTime(Arc<OnceLock<Timestamp>>);
+
+impl AnswerTime {
+    fn get(&self) -> Option<Timestamp> {
+        self.0.get().copied()
+    }
+}
+
+#[dyn_dispatch_hint]
+impl Intercept for AnswerTime {
+    fn name(&self) -> &'static str {
+        "AnswerTime"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        if let Some(time) = date.and_then(|date| rfc2822::parse(date).ok()) {
+            // Each call has its own, and it is read once.
+            let _ = self.0.set(time.timestamp());
+        }
+        Ok(())
+    }
+}
+
 /// The SDK's time as a moment, if it is one that can be written down.
 fn timestamp(time: &aws_sdk_sts::primitives::DateTime) -> Option<Timestamp> {
     Timestamp::from_second(time.secs()).ok()
@@ -193,6 +266,7 @@ fn senseless(operation: Operation, what: &str) -> AwsError {
         code: None,
         message: format!("AWS answered with {what}"),
         request_id: None,
+        retry_after: None,
     })
 }
 
@@ -205,6 +279,7 @@ where
         code: None,
         message,
         request_id: None,
+        retry_after: None,
     };
     match error {
         SdkError::ServiceError(service) => AwsError::from_answer(
@@ -214,6 +289,7 @@ where
                 code: service.err().code().map(str::to_owned),
                 message: service.err().message().unwrap_or("AWS gave no message").to_owned(),
                 request_id: error.request_id().map(str::to_owned),
+                retry_after: retry_after(service.raw()),
             },
         ),
         // The raw answer and the parser's complaint may both quote what was in it.
@@ -224,6 +300,12 @@ where
         _ if has_credentials_error(error) => AwsError::NoIdentity(without_answer(chain_of(error))),
         _ => AwsError::Unavailable(without_answer(chain_of(error))),
     }
+}
+
+/// `Retry-After` in seconds. AWS does not send it as a date.
+fn retry_after(answer: &HttpResponse) -> Option<Duration> {
+    let seconds = answer.headers().get("retry-after")?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// Whether the call failed because the provider chain gave no credentials.

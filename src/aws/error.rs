@@ -4,6 +4,7 @@
 //! `GetAuthorizationToken`, and <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>.
 
 use std::fmt;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -46,6 +47,8 @@ pub struct Answer {
     pub message: String,
     /// AWS's id of the request.
     pub request_id: Option<String>,
+    /// How long AWS asks to be left alone.
+    pub retry_after: Option<Duration>,
 }
 
 impl fmt::Display for Answer {
@@ -79,7 +82,12 @@ impl AwsError {
         let code = answer.code.as_deref().unwrap_or_default();
         // The query protocol leaves the suffix off that the JSON protocol puts on.
         match code.strip_suffix("Exception").unwrap_or(code) {
-            "AccessDenied" | "NotAuthorized" if is_callers_policy(&answer.message) => Self::NotPermitted(answer),
+            // ECR is called by the role itself, and there the policy is the role's.
+            "AccessDenied" | "NotAuthorized"
+                if answer.operation != Operation::GetAuthorizationToken && is_callers_policy(&answer.message) =>
+            {
+                Self::NotPermitted(answer)
+            }
             "AccessDenied" | "NotAuthorized" => Self::AccessDenied(answer),
             "Throttling" | "ThrottledRequest" | "TooManyRequests" | "RequestLimitExceeded" | "SlowDown" => {
                 Self::Throttled(answer)
@@ -164,6 +172,7 @@ mod tests {
                 code: (!code.is_empty()).then(|| code.to_owned()),
                 message: message.to_owned(),
                 request_id: None,
+                retry_after: None,
             },
         )
         .reason()
@@ -213,7 +222,7 @@ mod tests {
                 GetAuthorizationToken,
                 400,
                 "AccessDeniedException",
-                "...",
+                "... because no identity-based policy allows the ecr:GetAuthorizationToken action",
                 Reason::AccessDenied,
             ),
             (

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod error;
+pub mod gate;
 pub mod registry;
 pub mod role;
 
@@ -13,10 +14,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use crate::credentials::{Credentials, RegistryLogin, Session};
+use crate::wanted::SessionRequest;
 pub use error::AwsError;
 
 /// The calls that the operator makes to AWS. Each is made once per call: when to try again is the caller's business alone.
 pub trait Aws: Send + Sync + 'static {
+    /// The Region of the STS endpoint, where a request names none.
+    fn region(&self) -> &str;
+
     /// The operator's own identity, asked for at the first need and kept.
     ///
     /// # Errors
@@ -93,8 +98,10 @@ impl Identity {
 pub struct AssumeRole {
     /// The role.
     pub role_arn: String,
-    /// `RoleSessionName`, which CloudTrail shows.
-    pub session_name: String,
+    /// Region of the STS endpoint, where it is not to be the operator's own.
+    pub region: Option<String>,
+    /// What the session is to be beyond its role.
+    pub session: SessionRequest,
     /// How long the session is to last, in whole seconds.
     pub duration: Duration,
 }

@@ -16,6 +16,8 @@ pub struct EcrRepository {
     pub region: String,
     /// The repository, with its namespaces: `team/app`.
     pub name: String,
+    /// What follows the Region in the host name.
+    domain: String,
 }
 
 /// A text that is not the URL of a private ECR repository.
@@ -41,6 +43,27 @@ const DOMAINS: [&str; 10] = [
     "cloud.adc-e.uk",
     "csp.hci.ic.gov",
 ];
+
+impl EcrRepository {
+    /// The repository's ARN, in the partition that its host and Region belong to.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        let partition = match self.domain.as_str() {
+            "amazonaws.com.cn" | "on.amazonwebservices.com.cn" => "aws-cn",
+            "amazonaws.eu" | "on.amazonwebservices.eu" => "aws-eusc",
+            "c2s.ic.gov" => "aws-iso",
+            "sc2s.sgov.gov" => "aws-iso-b",
+            "cloud.adc-e.uk" => "aws-iso-e",
+            "csp.hci.ic.gov" => "aws-iso-f",
+            _ if self.region.starts_with("us-gov-") => "aws-us-gov",
+            _ => "aws",
+        };
+        format!(
+            "arn:{partition}:ecr:{}:{}:repository/{}",
+            self.region, self.account, self.name
+        )
+    }
+}
 
 impl FromStr for EcrRepository {
     type Err = NotAnEcrRepository;
@@ -73,6 +96,7 @@ fn parse(url: &str) -> Option<EcrRepository> {
         account: account.to_owned(),
         region: region.to_owned(),
         name: name.to_owned(),
+        domain: domain.to_owned(),
     })
 }
 
@@ -159,6 +183,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_arn_is_in_the_partition_of_the_host() {
+        for (host, arn) in [
+            (
+                "dkr.ecr.eu-west-1.amazonaws.com",
+                "arn:aws:ecr:eu-west-1:123456789012:repository/r",
+            ),
+            (
+                "dkr-ecr.eu-west-1.on.aws",
+                "arn:aws:ecr:eu-west-1:123456789012:repository/r",
+            ),
+            (
+                "dkr.ecr.us-gov-west-1.amazonaws.com",
+                "arn:aws-us-gov:ecr:us-gov-west-1:123456789012:repository/r",
+            ),
+            (
+                "dkr.ecr.cn-north-1.amazonaws.com.cn",
+                "arn:aws-cn:ecr:cn-north-1:123456789012:repository/r",
+            ),
+            (
+                "dkr.ecr.eusc-de-east-1.amazonaws.eu",
+                "arn:aws-eusc:ecr:eusc-de-east-1:123456789012:repository/r",
+            ),
+        ] {
+            let repository: EcrRepository = format!("123456789012.{host}/r").parse().unwrap();
+            assert_eq!(repository.arn(), arn);
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_made_of_its_parts_is_taken_apart_again(
@@ -176,7 +229,7 @@ mod tests {
                 if version { "/v2" } else { "" },
             );
             let repository: EcrRepository = url.parse().unwrap();
-            prop_assert_eq!(repository, EcrRepository { url, account, region, name });
+            prop_assert_eq!(repository, EcrRepository { url, account, region, name, domain: "amazonaws.com".into() });
         }
 
         #[test]

@@ -8,19 +8,16 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::json;
 
-use super::{Cluster, ClusterError, WatchEvent, watch};
+use super::{Cluster, ClusterError, SecretEvent, WatchEvent, watch};
 use crate::credentials::ExposeSecret;
 use crate::resource::{AWSAssumeRole, AWSAssumeRoleStatus};
-use crate::secret::{ObservedSecret, WantedSecret};
+use crate::secret::observed::FIELD_MANAGER;
+use crate::secret::{ObservedSecret, Repair, WantedSecret};
 use crate::wanted::ResourceKey;
-
-/// The name under which the API server records the operator's writes.
-const FIELD_MANAGER: &str = "aws-assume-role";
 
 /// How long one call may take. The API server ends its own calls after a minute; past half of that another try is worth more.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,21 +41,28 @@ impl KubeCluster {
 
     async fn get(&self, namespace: &str, name: &str) -> Result<Option<ObservedSecret>, ClusterError> {
         let found = in_time(self.secrets(namespace).get_metadata_opt(name)).await?;
-        Ok(found.map(|secret| observed(secret.metadata)))
+        Ok(found.map(|secret| ObservedSecret::new(secret.metadata)))
     }
 
     async fn create(&self, secret: &WantedSecret) -> Result<ObservedSecret, ClusterError> {
         let api = self.secrets(&secret.owner.namespace);
         let object = object(secret, None);
         let written = in_time(api.create(&post_params(), &object)).await?;
-        Ok(observed(written.metadata))
+        Ok(ObservedSecret::new(written.metadata))
     }
 
     async fn replace(&self, secret: &WantedSecret, over: &ObservedSecret) -> Result<ObservedSecret, ClusterError> {
         let api = self.secrets(&secret.owner.namespace);
         let object = object(secret, Some(over));
         let written = in_time(api.replace(&secret.name, &post_params(), &object)).await?;
-        Ok(observed(written.metadata))
+        Ok(ObservedSecret::new(written.metadata))
+    }
+
+    async fn repair(&self, repair: &Repair, over: &ObservedSecret) -> Result<ObservedSecret, ClusterError> {
+        let api = self.secrets(&repair.namespace);
+        let patch = Patch::Merge(repair.patch(over));
+        let written = in_time(api.patch_metadata(&repair.name, &patch_params(), &patch)).await?;
+        Ok(ObservedSecret::new(written.metadata))
     }
 
     async fn delete(&self, namespace: &str, name: &str, seen: &ObservedSecret) -> Result<(), ClusterError> {
@@ -84,11 +88,7 @@ impl KubeCluster {
             "metadata": {"uid": resource.uid},
             "status": status,
         });
-        let parameters = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
-        in_time(api.patch_status(&resource.name, &parameters, &Patch::Merge(patch))).await?;
+        in_time(api.patch_status(&resource.name, &patch_params(), &Patch::Merge(patch))).await?;
         Ok(())
     }
 }
@@ -96,6 +96,10 @@ impl KubeCluster {
 impl Cluster for KubeCluster {
     fn watch(&self) -> BoxStream<'static, WatchEvent> {
         watch::resources(self.client.clone())
+    }
+
+    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
+        watch::secrets(self.client.clone())
     }
 
     fn observe_secret<'a>(
@@ -116,6 +120,14 @@ impl Cluster for KubeCluster {
         over: &'a ObservedSecret,
     ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
         self.replace(secret, over).boxed()
+    }
+
+    fn repair_secret<'a>(
+        &'a self,
+        repair: &'a Repair,
+        over: &'a ObservedSecret,
+    ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
+        self.repair(repair, over).boxed()
     }
 
     fn delete_secret<'a>(
@@ -154,6 +166,13 @@ fn post_params() -> PostParams {
     }
 }
 
+fn patch_params() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    }
+}
+
 /// The Secret as the API server takes it. The only place where its content is laid open, a moment before it is sent.
 fn object(secret: &WantedSecret, over: Option<&ObservedSecret>) -> Secret {
     let data: BTreeMap<String, ByteString> = secret
@@ -171,10 +190,4 @@ fn object(secret: &WantedSecret, over: Option<&ObservedSecret>) -> Secret {
         data: Some(data),
         ..Secret::default()
     }
-}
-
-/// The metadata worth keeping in memory for as long as the actor lives.
-fn observed(mut metadata: ObjectMeta) -> ObservedSecret {
-    metadata.managed_fields = None;
-    ObservedSecret { metadata }
 }

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::resource::AWSAssumeRoleStatus;
-use crate::secret::{ObservedSecret, WantedSecret};
+use crate::secret::{ObservedSecret, Repair, WantedSecret};
 use crate::wanted::{ResourceKey, Watched};
 pub use error::ClusterError;
 
@@ -18,6 +18,9 @@ pub use error::ClusterError;
 pub trait Cluster: Send + Sync + 'static {
     /// The resources, from a full list onwards. The stream ends never: what goes wrong is mended behind it.
     fn watch(&self) -> BoxStream<'static, WatchEvent>;
+
+    /// The Secrets that the operator has written, without their content, from a full list onwards. It ends as little as the other.
+    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent>;
 
     /// The Secret of that name, without its content, or nothing.
     ///
@@ -42,6 +45,16 @@ pub trait Cluster: Send + Sync + 'static {
     fn replace_secret<'a>(
         &'a self,
         secret: &'a WantedSecret,
+        over: &'a ObservedSecret,
+    ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>>;
+
+    /// Puts right what is wrong on a Secret beside its credentials, if it still is as it was observed.
+    ///
+    /// # Errors
+    /// [`ClusterError::Changed`] when it is not.
+    fn repair_secret<'a>(
+        &'a self,
+        repair: &'a Repair,
         over: &'a ObservedSecret,
     ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>>;
 
@@ -80,4 +93,19 @@ pub enum WatchEvent {
     Applied(Watched),
     /// A resource is gone.
     Deleted(ResourceKey),
+}
+
+/// What happened to the Secrets that the operator has written.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SecretEvent {
+    /// A full list begins.
+    ListStarted,
+    /// One Secret of the list.
+    Listed(Box<ObservedSecret>),
+    /// The list is complete.
+    ListDone,
+    /// A Secret was made or changed.
+    Applied(Box<ObservedSecret>),
+    /// A Secret is gone, or has lost the label by which it is watched.
+    Deleted(Box<ObservedSecret>),
 }

@@ -1,17 +1,19 @@
-//! The watch on the resources: kube's watcher, with unreadable objects kept apart and faults mended behind the stream.
+//! The watches on the resources and on their Secrets: kube's watcher, with unreadable objects kept apart and faults mended behind the stream.
 
 use std::future::ready;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use kube::core::DeserializeGuard;
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as kube_watcher};
 use kube::{Api, Client};
 use tracing::warn;
 
-use super::WatchEvent;
+use super::{SecretEvent, WatchEvent};
 use crate::resource::AWSAssumeRole;
+use crate::secret::{MANAGED_BY_LABEL, ObservedSecret};
 use crate::wanted::{ResourceKey, Watched};
 
 /// Watches the resources of all namespaces.
@@ -29,6 +31,36 @@ pub(super) fn resources(client: Client) -> BoxStream<'static, WatchEvent> {
             })
         })
         .boxed()
+}
+
+/// Watches the Secrets that carry the operator's label, in all namespaces, as metadata only: their content is not sent.
+pub(super) fn secrets(client: Client) -> BoxStream<'static, SecretEvent> {
+    let api: Api<PartialObjectMeta<Secret>> = Api::all(client);
+    let (label, value) = MANAGED_BY_LABEL;
+    let labelled = watcher::Config::default().labels(&format!("{label}={value}"));
+    kube_watcher(api, labelled)
+        .default_backoff()
+        .filter_map(|result| {
+            ready(match result {
+                Ok(event) => Some(seen(event)),
+                Err(error) => {
+                    warn!(%error, "the watch on the Secrets failed and is set up again");
+                    None
+                }
+            })
+        })
+        .boxed()
+}
+
+fn seen(event: Event<PartialObjectMeta<Secret>>) -> SecretEvent {
+    let secret = |object: PartialObjectMeta<Secret>| Box::new(ObservedSecret::new(object.metadata));
+    match event {
+        Event::Init => SecretEvent::ListStarted,
+        Event::InitApply(object) => SecretEvent::Listed(secret(object)),
+        Event::InitDone => SecretEvent::ListDone,
+        Event::Apply(object) => SecretEvent::Applied(secret(object)),
+        Event::Delete(object) => SecretEvent::Deleted(secret(object)),
+    }
 }
 
 fn narrowed(event: Event<DeserializeGuard<AWSAssumeRole>>) -> WatchEvent {

@@ -78,6 +78,7 @@ mod tests {
             code: None,
             message: message.to_owned(),
             request_id: None,
+            retry_after: None,
         }
     }
 

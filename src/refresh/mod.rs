@@ -13,6 +13,10 @@ pub enum Trigger {
     Created,
     /// The spec changed.
     SpecChanged,
+    /// Somebody asked for it.
+    Requested,
+    /// The Secret was deleted or edited.
+    SecretChanged,
     /// The credentials come to their end.
     Due,
     /// An earlier attempt failed.

@@ -1,17 +1,23 @@
 //! What came of a cycle: the status to show and the moment of the next one.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 
 use super::advice;
 use super::plan::due_of;
-use super::schedule::{Patience, Validity, retry};
+use super::schedule::{Patience, Validity, later, retry};
 use crate::aws::AwsError;
+use crate::aws::gate::GateClosed;
 use crate::cluster::ClusterError;
 use crate::resource::{AWSAssumeRoleStatus, Condition, Health, Reason};
-use crate::secret::Mismatch;
+use crate::secret::RenderError;
 use crate::wanted::{InvalidSpec, ResourceKey, Wanted};
+
+/// The longest pause that is granted to AWS when it asks for one: credentials run out meanwhile.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// What came of a cycle.
 #[derive(Debug)]
@@ -25,8 +31,10 @@ pub enum Outcome {
         /// What was odd about it.
         notes: Vec<String>,
     },
-    /// The Secret holds what is wanted and was left as it is.
+    /// The Secret holds the credentials that are wanted, and these were left as they are.
     Kept(Validity),
+    /// The spec says not to refresh.
+    Suspended,
     /// Nothing was written, or not all of it.
     Failed(Failure),
 }
@@ -63,9 +71,12 @@ pub enum Failure {
     /// The API server did not do its part.
     #[error("{0}")]
     Cluster(#[from] ClusterError),
-    /// A mistake in the operator.
+    /// The operator is stopping.
     #[error("{0}")]
-    Mismatch(#[from] Mismatch),
+    Stopping(#[from] GateClosed),
+    /// The Secret's content cannot be made.
+    #[error("{0}")]
+    Render(#[from] RenderError),
 }
 
 impl Failure {
@@ -73,20 +84,31 @@ impl Failure {
     #[must_use]
     pub fn reason(&self) -> Reason {
         match self {
-            Self::InvalidSpec(_) | Self::Chained | Self::Mismatch(_) => Reason::InvalidRequest,
+            Self::InvalidSpec(InvalidSpec::Template(_)) | Self::Render(_) => Reason::TemplateError,
+            Self::InvalidSpec(_) | Self::Chained => Reason::InvalidRequest,
             Self::SecretConflict { .. } => Reason::SecretConflict,
-            Self::SecretLeaving(_) => Reason::Pending,
+            Self::SecretLeaving(_) | Self::Stopping(_) => Reason::Pending,
             Self::Aws { error, .. } => error.reason(),
             Self::Cluster(ClusterError::Forbidden(_) | ClusterError::Refused(_)) => Reason::SecretForbidden,
             Self::Cluster(_) => Reason::ClusterUnavailable,
         }
     }
 
+    /// How long AWS asked to be left alone.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Aws { error, .. } => error.answer().retry_after.map(|pause| pause.min(RETRY_AFTER_MAX)),
+            _ => None,
+        }
+    }
+
     /// Whether it is likely to pass by itself; `None` when only a change of the spec can help.
     fn patience(&self) -> Option<Patience> {
         match self.reason() {
-            Reason::InvalidRequest if matches!(self, Self::InvalidSpec(_)) => None,
-            Reason::AccessDenied | Reason::InvalidRequest => Some(Patience::Late),
+            _ if matches!(self, Self::InvalidSpec(_)) => None,
+            Reason::AccessDenied | Reason::InvalidRequest | Reason::NotPermitted | Reason::TemplateError => {
+                Some(Patience::Late)
+            }
             _ => Some(Patience::Soon),
         }
     }
@@ -145,13 +167,24 @@ pub fn judge(
             let next = next_of(facts, *validity);
             (with_next(status, next), next)
         }
+        Outcome::Suspended => {
+            let valid = facts.held_until.filter(|end| *end > facts.now);
+            let status = suspended(previous, facts, valid);
+            // The end of what is held is told when it comes.
+            (status, valid)
+        }
         Outcome::Failed(failure) => {
             let failures = u32::try_from(previous.failures.unwrap_or_default())
                 .unwrap_or_default()
                 .saturating_add(1);
             let next = failure
                 .patience()
-                .map(|patience| retry(facts.now, patience, failures, facts.held_until, &facts.resource.uid));
+                .map(|patience| retry(facts.now, patience, failures, facts.held_until, &facts.resource.uid))
+                .map(|next| {
+                    failure
+                        .retry_after()
+                        .map_or(next, |pause| next.max(later(facts.now, pause)))
+                });
             let status = failed(previous, facts, failure, failures);
             (with_next(status, next), next)
         }
@@ -208,6 +241,49 @@ fn succeeded(
     }
 }
 
+fn suspended(previous: &AWSAssumeRoleStatus, facts: Facts<'_>, valid: Option<Timestamp>) -> AWSAssumeRoleStatus {
+    let (ready, message) = match valid {
+        Some(end) => (
+            "True",
+            format!(
+                "The Secret holds credentials until {}. spec.suspend keeps them from being refreshed.",
+                time(end).0
+            ),
+        ),
+        None => (
+            "False",
+            "The Secret holds no valid credentials, and spec.suspend keeps them from being refreshed.".to_owned(),
+        ),
+    };
+    let refreshed = condition(previous, "Refreshed").map_or("Unknown", |before| before.status.as_str());
+    let base = match valid {
+        Some(_) => phase("Ready", "Healthy"),
+        None => phase("Error", "Degraded"),
+    };
+    AWSAssumeRoleStatus {
+        observed_generation: Some(facts.generation),
+        conditions: conditions(
+            previous,
+            facts,
+            (ready, Reason::Suspended, &message),
+            (refreshed, Reason::Suspended, &message),
+        ),
+        ..told_before(previous, base)
+    }
+}
+
+/// What the previous status told of the credentials, which still holds.
+fn told_before(previous: &AWSAssumeRoleStatus, base: AWSAssumeRoleStatus) -> AWSAssumeRoleStatus {
+    AWSAssumeRoleStatus {
+        role_arn: previous.role_arn.clone(),
+        secret_name: previous.secret_name.clone(),
+        expiration: previous.expiration.clone(),
+        last_refresh_time: previous.last_refresh_time.clone(),
+        failures: previous.failures,
+        ..base
+    }
+}
+
 fn failed(previous: &AWSAssumeRoleStatus, facts: Facts<'_>, failure: &Failure, failures: u32) -> AWSAssumeRoleStatus {
     let reason = failure.reason();
     let message = failure.to_string();
@@ -236,12 +312,8 @@ fn failed(previous: &AWSAssumeRoleStatus, facts: Facts<'_>, failure: &Failure, f
             (ready.0, ready.1, &ready.2),
             ("False", reason, &message),
         ),
-        role_arn: previous.role_arn.clone(),
-        secret_name: previous.secret_name.clone(),
-        expiration: previous.expiration.clone(),
-        last_refresh_time: previous.last_refresh_time.clone(),
         failures: Some(i32::try_from(failures).unwrap_or(i32::MAX)),
-        ..base
+        ..told_before(previous, base)
     }
 }
 

@@ -1,9 +1,10 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::*;
 use crate::aws::error::{Answer, Operation};
 use crate::aws::role::RoleReference;
-use crate::wanted::Format;
+use crate::wanted::{Format, SessionRequest};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/r";
 
@@ -22,11 +23,15 @@ fn resource() -> ResourceKey {
 fn wanted() -> Wanted {
     Wanted {
         role: RoleReference::Name("r".into()),
-        session_name: "s".into(),
+        session: SessionRequest::default(),
+        region: None,
         duration: Duration::from_secs(900),
         refresh_before: None,
         secret_name: "secret".into(),
         format: Format::Map,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        suspend: false,
         spec_hash: "hash".into(),
     }
 }
@@ -67,6 +72,7 @@ fn aws(error: fn(Answer) -> AwsError) -> Outcome {
             code: None,
             message: "no".into(),
             request_id: None,
+            retry_after: None,
         }),
         advice: "Do this.".into(),
     })
@@ -238,4 +244,39 @@ fn an_overlap_that_is_too_short_is_warned_of() {
     };
     let (status, _) = judge(&AWSAssumeRoleStatus::default(), facts, &issued());
     assert!(condition(&status, "Ready").unwrap().message.contains("180"));
+}
+
+#[test]
+fn suspension_says_what_is_held_and_wakes_at_its_end() {
+    let (status, _) = judged(&AWSAssumeRoleStatus::default(), at(1), Some(at(900)), &issued());
+    let (held, next) = judged(&status, at(10), Some(at(900)), &Outcome::Suspended);
+    assert_eq!(told(&held, "Ready"), ("True", "Suspended"));
+    assert_eq!(told(&held, "Refreshed"), ("True", "Suspended"));
+    assert_eq!((held.next_refresh_time.clone(), next), (None, Some(at(900))));
+    assert_eq!(held.expiration, status.expiration);
+
+    let (ended, next) = judged(&held, at(900), Some(at(900)), &Outcome::Suspended);
+    assert_eq!(told(&ended, "Ready"), ("False", "Suspended"));
+    assert_eq!(ended.phase.as_deref(), Some("Error"));
+    assert_eq!(next, None);
+}
+
+#[test]
+fn a_pause_that_aws_asks_for_is_granted_up_to_a_minute() {
+    let throttled = |seconds| {
+        Outcome::Failed(Failure::Aws {
+            error: AwsError::Throttled(Answer {
+                operation: Operation::AssumeRole,
+                code: None,
+                message: "slow down".into(),
+                request_id: None,
+                retry_after: Some(Duration::from_secs(seconds)),
+            }),
+            advice: String::new(),
+        })
+    };
+    let next = |seconds| judged(&AWSAssumeRoleStatus::default(), at(0), None, &throttled(seconds)).1;
+    assert_eq!(next(1), Some(at(5)));
+    assert_eq!(next(20), Some(at(20)));
+    assert_eq!(next(86_400), Some(at(60)));
 }

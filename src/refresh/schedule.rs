@@ -129,6 +129,25 @@ pub fn retry(
     }
 }
 
+/// How far AWS's clock and the operator's may lie apart and still count as one: `Date` tells whole seconds, and answers take time.
+const SKEW_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// How much later it is for AWS than for the operator, from the `Date` of an answer and the time of its coming.
+#[must_use]
+pub fn skew(answered: Timestamp, received: Timestamp) -> SignedDuration {
+    let skew = answered.duration_since(received);
+    match skew.abs() <= SKEW_TOLERANCE {
+        true => SignedDuration::ZERO,
+        false => skew,
+    }
+}
+
+/// A moment by the clock that is ahead by that much, or behind.
+#[must_use]
+pub fn shifted(moment: Timestamp, by: SignedDuration) -> Timestamp {
+    moment.checked_add(by).unwrap_or(moment)
+}
+
 /// A moment that much later; the last one that can be written down where there is none.
 #[must_use]
 pub fn later(moment: Timestamp, by: Duration) -> Timestamp {
@@ -247,6 +266,15 @@ mod tests {
         assert_eq!(pause(1), 5, "but not below the first pause");
         assert!(pause(-100) >= 240, "an end that has passed brings nothing forward");
         assert!((240..=300).contains(&pause(1000)));
+    }
+
+    #[test]
+    fn a_skew_counts_when_it_is_more_than_the_way_of_an_answer() {
+        assert_eq!(skew(at(103), at(100)), SignedDuration::ZERO);
+        assert_eq!(skew(at(95), at(100)), SignedDuration::ZERO);
+        assert_eq!(skew(at(3700), at(100)), SignedDuration::from_hours(1));
+        assert_eq!(skew(at(100), at(3700)), SignedDuration::from_hours(-1));
+        assert_eq!(shifted(at(100), SignedDuration::from_secs(-40)), at(60));
     }
 
     proptest! {

@@ -81,6 +81,7 @@ mod tests {
                 owner_references: Some(references.to_vec()),
                 ..ObjectMeta::default()
             },
+            provenance: None,
         };
         ownership(&secret, &resource())
     }
@@ -124,6 +125,7 @@ mod tests {
                 deletion_timestamp: Some(Time(Timestamp::UNIX_EPOCH)),
                 ..ObjectMeta::default()
             },
+            provenance: None,
         };
         assert_eq!(ownership(&secret, &resource()), Ownership::Leaving);
     }

@@ -7,6 +7,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::aws::role::RoleReference;
 use crate::credentials::ExposeSecret;
+use crate::wanted::SessionRequest;
+use k8s_openapi::jiff::Timestamp;
+
+const FACTS: Facts<'static> = Facts {
+    role_arn: "arn:aws:iam::123456789012:role/my-role",
+    region: "eu-west-1",
+    expiration: Timestamp::UNIX_EPOCH,
+};
 
 fn owner() -> ResourceKey {
     ResourceKey {
@@ -19,11 +27,15 @@ fn owner() -> ResourceKey {
 fn wanted(format: Format) -> Wanted {
     Wanted {
         role: RoleReference::Name("my-role".into()),
-        session_name: "team.mine".into(),
+        session: SessionRequest::default(),
+        region: None,
         duration: Duration::from_secs(900),
         refresh_before: None,
         secret_name: "my-secret".into(),
         format,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        suspend: false,
         spec_hash: "0123".into(),
     }
 }
@@ -37,7 +49,7 @@ fn session(id: &str, secret: &str, token: &str) -> Material {
 }
 
 fn rendered(format: Format, material: &Material) -> WantedSecret {
-    WantedSecret::new(&owner(), &wanted(format), material, Timestamp::UNIX_EPOCH).unwrap()
+    WantedSecret::new(&owner(), &wanted(format), material, FACTS, None).unwrap()
 }
 
 fn value<'a>(secret: &'a WantedSecret, key: &str) -> &'a str {
@@ -67,9 +79,10 @@ fn the_material_must_fit_the_form() {
             "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app".parse().unwrap(),
         )),
         &session("id", "secret", "token"),
-        Timestamp::UNIX_EPOCH,
+        FACTS,
+        None,
     );
-    assert_eq!(refused.unwrap_err(), Mismatch);
+    assert_eq!(refused.unwrap_err(), RenderError::Mismatch);
 }
 
 #[test]
@@ -113,6 +126,7 @@ fn the_metadata_says_whose_it_is_and_keeps_what_others_wrote() {
             }]),
             ..ObjectMeta::default()
         },
+        provenance: None,
     };
     let merged = secret.metadata(Some(&existing));
     assert_eq!(merged.resource_version.as_deref(), Some("7"));
@@ -120,6 +134,87 @@ fn the_metadata_says_whose_it_is_and_keeps_what_others_wrote() {
     assert_eq!(merged.labels.as_ref().unwrap()["aws-assume-role"], "true");
     assert_eq!(merged.annotations.as_ref().unwrap()["theirs"], "2");
     assert_eq!(merged.owner_references, fresh.owner_references);
+}
+
+#[test]
+fn the_keys_are_those_that_the_form_announces() {
+    let material = session("id", "secret", "token");
+    let templates = BTreeMap::from([("a.env".to_owned(), "ID={{ accessKeyId }}".to_owned())]);
+    for format in [
+        Format::Map,
+        Format::File,
+        Format::CredentialProcess,
+        Format::Template(templates),
+    ] {
+        let announced: Vec<String> = format.keys().iter().map(|key| (*key).to_owned()).collect();
+        let secret = rendered(format, &material);
+        assert_eq!(keys(&secret), announced);
+        assert_eq!(secret.type_, "Opaque");
+    }
+}
+
+#[test]
+fn a_credential_process_prints_the_documented_document() {
+    let secret = rendered(Format::CredentialProcess, &session("id", "secret", "token"));
+    assert_eq!(
+        value(&secret, "config"),
+        "[default]\ncredential_process = cat /.aws/credentials.json\n"
+    );
+    let document: serde_json::Value = serde_json::from_str(value(&secret, "credentials.json")).unwrap();
+    assert_eq!(
+        document,
+        serde_json::json!({
+            "Version": 1,
+            "AccessKeyId": "id",
+            "SecretAccessKey": "secret",
+            "SessionToken": "token",
+            "Expiration": "1970-01-01T00:00:00Z",
+        })
+    );
+}
+
+/// The Secret that `wanted` gives, as it would be observed.
+fn observed(wanted: &Wanted) -> ObservedSecret {
+    let secret = WantedSecret::new(&owner(), wanted, &session("id", "secret", "token"), FACTS, Some("1")).unwrap();
+    ObservedSecret {
+        metadata: secret.metadata(None),
+        provenance: None,
+    }
+}
+
+#[test]
+fn what_leaves_the_template_leaves_the_secret() {
+    let mut before = wanted(Format::Map);
+    before.labels = BTreeMap::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
+    before.annotations = BTreeMap::from([("c".into(), "3".into())]);
+    let seen = observed(&before);
+    assert!(Envelope::of(&before).is_on(&seen));
+    assert_eq!(seen.annotation("pincette.net/refresh"), Some("1"));
+
+    let mut after = before.clone();
+    after.labels.remove("b");
+    after.annotations.clear();
+    assert!(!Envelope::of(&after).is_on(&seen));
+    let patch = Repair::new(&owner(), &after, &seen).patch(&seen);
+    assert_eq!(patch["metadata"]["labels"]["a"], "1");
+    assert!(patch["metadata"]["labels"].as_object().unwrap()["b"].is_null());
+    assert!(patch["metadata"]["annotations"].as_object().unwrap()["c"].is_null());
+    assert!(patch.get("data").is_none());
+
+    let plain = wanted(Format::Map);
+    let patch = Repair::new(&owner(), &plain, &seen).patch(&seen);
+    assert!(patch["metadata"]["annotations"].as_object().unwrap()["pincette.net/secret-template"].is_null());
+    let rewritten = WantedSecret::new(&owner(), &plain, &session("id", "secret", "token"), FACTS, None).unwrap();
+    let merged = rewritten.metadata(Some(&seen));
+    assert_eq!(merged.labels.unwrap().len(), 2);
+    assert!(!merged.annotations.unwrap().contains_key("c"));
+}
+
+#[test]
+fn the_operators_own_labels_win() {
+    let mut stubborn = wanted(Format::Map);
+    stubborn.labels = BTreeMap::from([("aws-assume-role".into(), "false".into())]);
+    assert_eq!(Envelope::of(&stubborn).labels["aws-assume-role"], "true");
 }
 
 #[test]

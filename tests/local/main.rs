@@ -1,4 +1,4 @@
-//! The local environment: `up` starts it, `down` ends it, `demo` shows what the operator does in it. The Makefile calls it.
+//! The local environment: `up` starts it, `demo` shows what the operator does in it. The Makefile calls it, and ends it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
@@ -13,10 +13,9 @@ use std::process::ExitCode;
 async fn main() -> ExitCode {
     let result = match std::env::args().nth(1).as_deref() {
         Some("up") => environment::up().map(|()| environment::tell()),
-        Some("down") => environment::down(),
         Some("keep") => environment::keep().await,
         Some("demo") => demo::run().await,
-        _ => Err("say up, down or demo".to_owned()),
+        _ => Err("say up or demo".to_owned()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

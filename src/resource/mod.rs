@@ -6,11 +6,15 @@
 // Each printer column has a name, a type and a path; Clippy takes the second column's for a repetition.
 #![allow(clippy::duplicated_attributes)]
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+mod session;
+mod status;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+
+pub use session::{SecretTemplate, SessionSpec, TemplateSpec};
+pub use status::{AWSAssumeRoleStatus, Condition, Health, Reason};
 
 /// The wanted Secret and the role whose credentials it holds.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -61,6 +65,10 @@ use serde::{Deserialize, Deserializer, Serialize};
         "secretType EcrDockerConfigJson needs ecrRepositoryUrl: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>"),
     validation = ("self.secretType == 'EcrDockerConfigJson' || !has(self.ecrRepositoryUrl)",
         "ecrRepositoryUrl goes with secretType EcrDockerConfigJson only: change secretType, or leave ecrRepositoryUrl out"),
+    validation = ("self.secretType != 'Template' || has(self.template)",
+        "secretType Template needs template.data: the Secret's keys, each with a Jinja template"),
+    validation = ("self.secretType == 'Template' || !has(self.template)",
+        "template goes with secretType Template only: change secretType, or leave template out"),
     validation = ("!has(self.refreshBeforeSeconds) || self.refreshBeforeSeconds < (has(self.durationSeconds) ? self.durationSeconds : 900)",
         "refreshBeforeSeconds must be less than durationSeconds (900 when not given)")
 )]
@@ -107,6 +115,28 @@ pub struct AWSAssumeRoleSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 43199))]
     pub refresh_before_seconds: Option<i32>,
+
+    /// Region of the STS endpoint that is asked. The operator's own by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 64))]
+    #[x_kube(validation = ("self.matches('^[a-z]{2,}(-[a-z]+)+-[0-9]+$')", "region is an AWS Region: eu-west-1"))]
+    pub region: Option<String>,
+
+    /// What the session is to be, beyond its role.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<SessionSpec>,
+
+    /// With `Template`: the content of the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateSpec>,
+
+    /// Labels and annotations to put on the Secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_template: Option<SecretTemplate>,
+
+    /// Stops refreshing. The Secret is left as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
 }
 
 /// The forms in which a Secret can hold the credentials.
@@ -118,113 +148,11 @@ pub enum SecretType {
     File,
     /// `.dockerconfigjson`: a registry login for one ECR repository.
     EcrDockerConfigJson,
-}
-
-/// What the operator says about a resource. Each field is read leniently: a status is only ever replaced, and one that another
-/// program wrote must not make the resource unreadable.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct AWSAssumeRoleStatus {
-    /// The generation of the spec that this status speaks of.
-    #[serde(deserialize_with = "lenient")]
-    pub observed_generation: Option<i64>,
-    /// `Ready`: the Secret holds credentials that are valid now. `Refreshed`: the last attempt succeeded.
-    #[serde(deserialize_with = "lenient")]
-    pub conditions: Vec<Condition>,
-    /// The role that was assumed.
-    #[serde(deserialize_with = "lenient")]
-    pub role_arn: Option<String>,
-    /// The Secret that was written.
-    #[serde(deserialize_with = "lenient")]
-    pub secret_name: Option<String>,
-    /// When the credentials in the Secret end.
-    #[serde(deserialize_with = "lenient")]
-    pub expiration: Option<Time>,
-    /// When they were written.
-    #[serde(deserialize_with = "lenient")]
-    pub last_refresh_time: Option<Time>,
-    /// When the next attempt is due.
-    #[serde(deserialize_with = "lenient")]
-    pub next_refresh_time: Option<Time>,
-    /// Failed attempts since the last success.
-    #[serde(deserialize_with = "lenient")]
-    pub failures: Option<i32>,
-    /// `Ready`, `Pending` or `Error`.
-    #[serde(deserialize_with = "lenient")]
-    pub phase: Option<String>,
-    /// Health as Argo CD reads it.
-    #[serde(deserialize_with = "lenient")]
-    pub health: Option<Health>,
-}
-
-/// Health in the words of Argo CD.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-pub struct Health {
-    /// `Healthy`, `Progressing` or `Degraded`.
-    #[serde(default, deserialize_with = "lenient")]
-    pub status: Option<String>,
-}
-
-/// A condition with the fields of `metav1.Condition`. No field is required and no string has a format, because resources carry
-/// the conditions of earlier operators until the first status write replaces them.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct Condition {
-    /// `Ready` or `Refreshed`.
-    #[serde(rename = "type", deserialize_with = "lenient")]
-    pub type_: String,
-    /// `True`, `False` or `Unknown`.
-    #[serde(deserialize_with = "lenient")]
-    pub status: String,
-    /// The reason in one CamelCase word.
-    #[serde(deserialize_with = "lenient")]
-    pub reason: String,
-    /// What happened, and what to do next where that is known.
-    #[serde(deserialize_with = "lenient")]
-    pub message: String,
-    /// When `status` last changed, RFC 3339 in UTC.
-    #[serde(deserialize_with = "lenient")]
-    pub last_transition_time: String,
-    /// The generation of the spec that the condition speaks of.
-    #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-}
-
-/// Why a condition is what it is. The words are stable: people write alerts on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
-pub enum Reason {
-    /// The Secret holds credentials, and the last attempt wrote them.
-    Issued,
-    /// Nothing was tried yet.
-    Pending,
-    /// AWS refused: the role does not exist or does not trust the operator.
-    AccessDenied,
-    /// A value in the spec cannot be used, or AWS refused it.
-    InvalidRequest,
-    /// AWS asked to slow down.
-    Throttled,
-    /// AWS could not be reached or answered with an error of its own.
-    AwsUnavailable,
-    /// The operator itself has no AWS credentials that work.
-    NoIdentity,
-    /// A policy of the operator's own role does not let it assume the role.
-    NotPermitted,
-    /// A Secret of that name exists and does not belong to this resource.
-    SecretConflict,
-    /// The API server does not let the operator write the Secret.
-    SecretForbidden,
-    /// The API server could not be reached or refused for a reason of its own.
-    ClusterUnavailable,
-}
-
-/// Reads a value if it is one, and takes the default where it is not.
-fn lenient<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned + Default,
-{
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).unwrap_or_default())
+    /// `config` and `credentials.json`: a configuration whose `credential_process` prints the credentials, which AWS SDKs run again
+    /// when they run out.
+    CredentialProcess,
+    /// The keys of `template.data`.
+    Template,
 }
 
 #[cfg(test)]

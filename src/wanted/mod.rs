@@ -1,5 +1,8 @@
 //! A resource narrowed at the door to what the operator acts on. Behind it nobody sees the raw one.
 
+mod session;
+
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,8 +12,10 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::aws::registry::{EcrRepository, NotAnEcrRepository};
-use crate::aws::role::{RoleReference, hex, session_name};
-use crate::resource::{AWSAssumeRole, AWSAssumeRoleSpec, AWSAssumeRoleStatus, SecretType};
+use crate::aws::role::{RoleReference, hex};
+use crate::resource::{AWSAssumeRole, AWSAssumeRoleSpec, AWSAssumeRoleStatus, SecretType, SessionSpec};
+use crate::secret::template;
+pub use session::{InvalidSession, SessionRequest};
 
 /// `durationSeconds` where none is given: the shortest that AWS allows.
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
@@ -22,6 +27,9 @@ const DURATION_RANGE: std::ops::RangeInclusive<i32> = 900..=43_200;
 /// The least `refreshBeforeSeconds`, in seconds.
 const REFRESH_BEFORE_MIN: i32 = 60;
 
+/// The annotation that asks for a refresh: a value not seen before causes one.
+pub const REFRESH_ANNOTATION: &str = "pincette.net/refresh";
+
 /// A resource as it was watched.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Watched {
@@ -31,6 +39,8 @@ pub struct Watched {
     pub generation: i64,
     /// What it asks for, or why that cannot be read.
     pub wanted: Result<Wanted, InvalidSpec>,
+    /// The value of [`REFRESH_ANNOTATION`].
+    pub refresh_request: Option<String>,
     /// The status that was stored with it.
     pub status: AWSAssumeRoleStatus,
     /// Whether it is on its way out (`metadata.deletionTimestamp`).
@@ -59,8 +69,10 @@ impl fmt::Display for ResourceKey {
 pub struct Wanted {
     /// The role.
     pub role: RoleReference,
-    /// `RoleSessionName`.
-    pub session_name: String,
+    /// What the session is to be beyond its role.
+    pub session: SessionRequest,
+    /// Region of the STS endpoint, where the spec names one.
+    pub region: Option<String>,
     /// How long a session lasts.
     pub duration: Duration,
     /// How long before its end it is replaced, where the spec says so.
@@ -69,6 +81,12 @@ pub struct Wanted {
     pub secret_name: String,
     /// The form of the Secret's content.
     pub format: Format,
+    /// Labels to put on the Secret.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to put on the Secret.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether the Secret is to be left as it is.
+    pub suspend: bool,
     /// Hash of everything above that the credentials depend on.
     pub spec_hash: String,
 }
@@ -82,6 +100,10 @@ pub enum Format {
     File,
     /// A registry login.
     EcrDockerConfigJson(EcrRepository),
+    /// A configuration that prints the credentials.
+    CredentialProcess,
+    /// Templates, by the key that each is rendered to.
+    Template(BTreeMap<String, String>),
 }
 
 /// A spec that the operator cannot act on. The schema refuses all of these at `kubectl apply`; a resource that was stored under an
@@ -108,6 +130,18 @@ pub enum InvalidSpec {
     /// Out of range.
     #[error("spec.refreshBeforeSeconds is {0}: give at least 60 and less than durationSeconds ({1})")]
     RefreshBefore(i32, i32),
+    /// The session cannot be asked for so.
+    #[error("spec.session.{0}")]
+    Session(#[from] InvalidSession),
+    /// No templates with `Template`.
+    #[error("secretType Template needs spec.template.data: the Secret's keys, each with a Jinja template")]
+    NoTemplate,
+    /// A template that cannot be rendered.
+    #[error("spec.template.data: {0}")]
+    Template(#[from] template::TemplateError),
+    /// A label or annotation that is the operator's own.
+    #[error("spec.secretTemplate: {0} is the operator's own key: use another prefix than pincette.net/")]
+    OwnKey(String),
 }
 
 impl Watched {
@@ -118,6 +152,7 @@ impl Watched {
         Self {
             wanted: Wanted::from_spec(&key, &resource.spec),
             generation: resource.metadata.generation.unwrap_or_default(),
+            refresh_request: resource.annotations().get(REFRESH_ANNOTATION).cloned(),
             status: resource.status.clone().unwrap_or_default(),
             deleted: resource.metadata.deletion_timestamp.is_some(),
             key,
@@ -131,6 +166,7 @@ impl Watched {
             key: ResourceKey::of(object),
             generation: object.meta().generation.unwrap_or_default(),
             wanted: Err(InvalidSpec::Unreadable(error)),
+            refresh_request: None,
             status: AWSAssumeRoleStatus::default(),
             deleted: object.meta().deletion_timestamp.is_some(),
         }
@@ -179,8 +215,19 @@ impl Wanted {
                     .ok_or(InvalidSpec::NoEcrRepositoryUrl)?
                     .parse()?,
             ),
+            SecretType::CredentialProcess => Format::CredentialProcess,
+            SecretType::Template => {
+                let templates = spec.template.as_ref().ok_or(InvalidSpec::NoTemplate)?;
+                template::check(&templates.data)?;
+                Format::Template(templates.data.clone())
+            }
         };
-        let session_name = session_name(&key.namespace, &key.name);
+        let secret_template = spec.secret_template.clone().unwrap_or_default();
+        let keys = secret_template.labels.keys().chain(secret_template.annotations.keys());
+        if let Some(own) = keys.into_iter().find(|key| key.starts_with(OWN_PREFIX)) {
+            return Err(InvalidSpec::OwnKey(own.clone()));
+        }
+        let session = SessionRequest::from_spec(key, spec.session.as_ref(), &format)?;
         Ok(Self {
             spec_hash: spec_hash(&Dependencies {
                 role_name: spec.role_name.as_deref(),
@@ -191,15 +238,40 @@ impl Wanted {
                     _ => None,
                 },
                 duration_seconds: duration,
-                session_name: &session_name,
+                session_name: &session.name,
+                region: spec.region.as_deref(),
+                session: spec
+                    .session
+                    .as_ref()
+                    .map(without_name)
+                    .filter(|rest| *rest != SessionSpec::default()),
+                template: match &format {
+                    Format::Template(templates) => Some(templates),
+                    _ => None,
+                },
             }),
             role,
-            session_name,
+            session,
+            region: spec.region.clone(),
             duration: seconds(duration),
             refresh_before: spec.refresh_before_seconds.map(seconds),
             secret_name: spec.secret_name.clone(),
             format,
+            labels: secret_template.labels,
+            annotations: secret_template.annotations,
+            suspend: spec.suspend.unwrap_or_default(),
         })
+    }
+}
+
+/// The prefix of the labels and annotations that are the operator's own.
+const OWN_PREFIX: &str = "pincette.net/";
+
+/// The session without its name, which is hashed as it turned out.
+fn without_name(session: &SessionSpec) -> SessionSpec {
+    SessionSpec {
+        name: None,
+        ..session.clone()
     }
 }
 
@@ -217,6 +289,12 @@ struct Dependencies<'a> {
     ecr_repository_url: Option<&'a str>,
     duration_seconds: i32,
     session_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<SessionSpec>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<&'a BTreeMap<String, String>>,
 }
 
 fn spec_hash(dependencies: &Dependencies<'_>) -> String {
@@ -231,106 +309,4 @@ fn seconds(number: i32) -> Duration {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn spec() -> AWSAssumeRoleSpec {
-        AWSAssumeRoleSpec {
-            role_name: Some("my-role".into()),
-            role_arn: None,
-            secret_name: "my-secret".into(),
-            secret_type: SecretType::Map,
-            ecr_repository_url: None,
-            duration_seconds: None,
-            refresh_before_seconds: None,
-        }
-    }
-
-    fn wanted(spec: &AWSAssumeRoleSpec) -> Result<Wanted, InvalidSpec> {
-        let key = ResourceKey {
-            namespace: "team".into(),
-            name: "mine".into(),
-            uid: "u".into(),
-        };
-        Wanted::from_spec(&key, spec)
-    }
-
-    fn hash(change: impl FnOnce(&mut AWSAssumeRoleSpec)) -> String {
-        let mut spec = spec();
-        change(&mut spec);
-        wanted(&spec).unwrap().spec_hash
-    }
-
-    #[test]
-    fn defaults_are_as_documented() {
-        let wanted = wanted(&spec()).unwrap();
-        assert_eq!(wanted.duration, Duration::from_secs(900));
-        assert_eq!(wanted.refresh_before, None);
-        assert_eq!(wanted.session_name, "team.mine");
-    }
-
-    #[test]
-    fn the_hash_follows_what_the_credentials_depend_on_and_nothing_else() {
-        let before = hash(|_| ());
-        assert_eq!(before.len(), 32);
-        assert_eq!(before, hash(|spec| spec.duration_seconds = Some(900)));
-        assert_eq!(before, hash(|spec| spec.refresh_before_seconds = Some(400)));
-        assert_eq!(before, hash(|spec| spec.secret_name = "other".into()));
-        for changed in [
-            hash(|spec| spec.role_name = Some("other".into())),
-            hash(|spec| {
-                spec.role_name = None;
-                spec.role_arn = Some("arn:aws:iam::123456789012:role/my-role".into());
-            }),
-            hash(|spec| spec.duration_seconds = Some(901)),
-            hash(|spec| spec.secret_type = SecretType::File),
-        ] {
-            assert_ne!(before, changed);
-        }
-    }
-
-    #[test]
-    fn the_hash_does_not_change_between_releases() {
-        assert_eq!(hash(|_| ()), "14700ddec186bc5f22289519d2317387");
-    }
-
-    #[test]
-    fn a_url_beside_another_type_is_ignored_as_it_was_by_the_predecessors() {
-        let ignored = hash(|spec| spec.ecr_repository_url = Some("anything".into()));
-        assert_eq!(ignored, hash(|_| ()));
-    }
-
-    #[test]
-    fn what_cannot_be_acted_on_is_said() {
-        let check = |change: fn(&mut AWSAssumeRoleSpec)| {
-            let mut spec = spec();
-            change(&mut spec);
-            wanted(&spec).unwrap_err().to_string()
-        };
-        for (message, part) in [
-            (check(|s| s.role_name = None), "exactly one"),
-            (check(|s| s.role_arn = Some("arn".into())), "exactly one"),
-            (check(|s| s.duration_seconds = Some(60)), "900 to 43200"),
-            (check(|s| s.duration_seconds = Some(43_201)), "900 to 43200"),
-            (check(|s| s.duration_seconds = Some(-900)), "900 to 43200"),
-            (check(|s| s.refresh_before_seconds = Some(59)), "at least 60"),
-            (
-                check(|s| s.refresh_before_seconds = Some(900)),
-                "less than durationSeconds",
-            ),
-            (
-                check(|s| s.secret_type = SecretType::EcrDockerConfigJson),
-                "ecrRepositoryUrl",
-            ),
-            (
-                check(|s| {
-                    s.secret_type = SecretType::EcrDockerConfigJson;
-                    s.ecr_repository_url = Some("docker.io/x".into());
-                }),
-                "private ECR repository",
-            ),
-        ] {
-            assert!(message.contains(part), "{message}");
-        }
-    }
-}
+mod tests;
