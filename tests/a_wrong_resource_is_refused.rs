@@ -68,9 +68,56 @@ async fn a_wrong_resource_is_refused_with_what_to_write_instead() {
         (json!({"secretName": null}), "secretName"),
         (
             json!({"secretType": "Yaml"}),
-            "supported values: \"Map\", \"File\", \"EcrDockerConfigJson\"",
+            "supported values: \"Map\", \"File\", \"EcrDockerConfigJson\", \"CredentialProcess\", \"Template\"",
         ),
         (json!({"secretTipe": "Map"}), "unknown field"),
+        (json!({"region": "Ireland"}), "eu-west-1"),
+        (json!({"secretType": "Template"}), "needs template.data"),
+        (json!({"template": {"data": {"k": "v"}}}), "secretType Template only"),
+        (
+            json!({"secretType": "Template", "template": {"data": {}}}),
+            "at least 1",
+        ),
+        (
+            json!({"secretType": "Template", "template": {"data": {"a b": "v"}}}),
+            "key of template.data",
+        ),
+        (json!({"session": {"name": "x"}}), "session.name must have 2 to 64"),
+        (json!({"session": {"name": "a b"}}), "session.name must have 2 to 64"),
+        (json!({"session": {"policy": "allow all"}}), "IAM policy in JSON"),
+        (
+            json!({"session": {"policy": format!("{{{}}}", " ".repeat(2040)), "policyArns": ["arn:aws:iam::aws:policy/ReadOnlyAccess"]}}),
+            "2048 characters together",
+        ),
+        (
+            json!({"session": {"policyArns": ["ReadOnlyAccess"]}}),
+            "ARN of a managed policy",
+        ),
+        (json!({"session": {"tags": {"aws:x": "1"}}}), "does not begin with aws:"),
+        (json!({"session": {"tags": {"x": "v".repeat(257)}}}), "256"),
+        (
+            json!({"session": {"transitiveTagKeys": ["team"]}}),
+            "must be a key of session.tags",
+        ),
+        (
+            json!({"session": {"externalId": "x"}}),
+            "session.externalId must have 2",
+        ),
+        (
+            json!({"session": {"sourceIdentity": "a b"}}),
+            "session.sourceIdentity must have 2 to 64",
+        ),
+        (
+            json!({"secretTemplate": {"labels": {"pincette.net/x": "1"}}}),
+            "use another prefix",
+        ),
+        (
+            json!({"secretTemplate": {"annotations": {"pincette.net/x": "1"}}}),
+            "use another prefix",
+        ),
+        (json!({"secretTemplate": {"labels": {"x": "a b"}}}), "label's value"),
+        (json!({"secretTemplate": {"labels": {"a b": "x"}}}), "label's key"),
+        (json!({"suspend": "yes"}), "boolean"),
     ] {
         let complaint = world.apply("wrong", &spec(&changes)).expect_err(&changes.to_string());
         assert!(complaint.contains(told), "{changes}: {complaint}");

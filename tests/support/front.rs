@@ -19,6 +19,8 @@ pub struct Call {
     pub action: String,
     /// The id of the key that signed it.
     pub access_key_id: String,
+    /// The Region that it is signed for.
+    pub region: String,
     /// Its parameters by the query protocol, or its body.
     pub parameters: String,
     /// When.
@@ -171,13 +173,17 @@ fn read(headers: &HeaderMap, body: &Bytes) -> Call {
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default()
     };
+    // Credential=<key id>/<day>/<Region>/<service>/aws4_request
+    let scope = |part: usize| {
+        let credential = header("authorization")
+            .split_once("Credential=")
+            .map_or("", |(_, rest)| rest);
+        credential.split('/').nth(part).unwrap_or_default().to_owned()
+    };
     let mut call = Call {
         action: header("x-amz-target").rsplit('.').next().unwrap_or_default().to_owned(),
-        access_key_id: header("authorization")
-            .split_once("Credential=")
-            .and_then(|(_, rest)| rest.split('/').next())
-            .unwrap_or_default()
-            .to_owned(),
+        access_key_id: scope(0),
+        region: scope(2),
         parameters: String::from_utf8_lossy(body).into_owned(),
         at: Instant::now(),
     };

@@ -1,0 +1,106 @@
+use aws_assume_role::resource::AWSAssumeRole;
+use k8s_openapi::api::core::v1::Secret;
+use kube::Api;
+use kube::api::{Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
+
+use crate::support::world::{World, value};
+
+/// Lays a resource down as a predecessor leaves it, with its history for a status.
+async fn resource(world: &World, name: &str, status: &Value) -> AWSAssumeRole {
+    world
+        .apply(
+            name,
+            &json!({"roleName": name, "secretName": name, "secretType": "Map", "durationSeconds": 3600}),
+        )
+        .unwrap();
+    let api: Api<AWSAssumeRole> = Api::namespaced(world.cluster.client(), "default");
+    let patch = Patch::Merge(json!({"status": status}));
+    api.patch_status(name, &PatchParams::default(), &patch).await.unwrap()
+}
+
+async fn secret(world: &World, manager: &str, metadata: Value) -> Secret {
+    let api: Api<Secret> = Api::namespaced(world.cluster.client(), "default");
+    let secret = json!({
+        "metadata": metadata,
+        "stringData": {"awsAccessKeyId": "OLD", "awsSecretAccessKey": "OLD", "awsSessionToken": "OLD"},
+    });
+    let parameters = PostParams {
+        field_manager: Some(manager.to_owned()),
+        ..PostParams::default()
+    };
+    api.create(&parameters, &serde_json::from_value(secret).unwrap())
+        .await
+        .unwrap()
+}
+
+fn history() -> Value {
+    let entry = |status: &str| json!({"type": "Ready", "status": status, "lastTransitionTime": "Tue Mar 3 10:00:00 2026", "message": "", "reason": ""});
+    json!({"phase": "Ready", "health": {"status": "Healthy"}, "conditions": [entry("True"), entry("False"), entry("True"), entry("True"), entry("True")]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn resources_and_secrets_of_both_predecessors_are_taken_over() {
+    let mut world = World::without_operator().await;
+
+    let java = resource(&world, "java", &history()).await;
+    let reference = |resource: &AWSAssumeRole, controller: Option<bool>| json!([{"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "name": resource.metadata.name, "uid": resource.metadata.uid, "controller": controller}]);
+    let java_secret = secret(
+        &world,
+        "fabric8-kubernetes-client",
+        json!({
+            "name": "java", "labels": {"aws-assume-role": "true"},
+            "annotations": {"javaoperatorsdk.io/previous": "6f6a0e1c,1234"},
+            "ownerReferences": reference(&java, None),
+        }),
+    )
+    .await;
+    let rust = resource(&world, "rust", &history()).await;
+    let rust_secret = secret(
+        &world,
+        "awsassumerole.pincette.net",
+        json!({"name": "rust", "ownerReferences": reference(&rust, None)}),
+    )
+    .await;
+    let controlled = resource(&world, "controlled", &json!({"conditions": []})).await;
+    let controlled_secret = secret(
+        &world,
+        "awsassumerole.pincette.net",
+        json!({"name": "controlled", "ownerReferences": reference(&controlled, Some(true))}),
+    )
+    .await;
+
+    world.start_operator();
+    for (name, before) in [
+        ("java", java_secret),
+        ("rust", rust_secret),
+        ("controlled", controlled_secret),
+    ] {
+        let status = world.ready(name).await.status.unwrap();
+        let types: Vec<_> = status
+            .conditions
+            .iter()
+            .map(|condition| condition.type_.as_str())
+            .collect();
+        assert_eq!(types, ["Ready", "Refreshed"]);
+        let after = world.secret(name).await.unwrap();
+        assert_eq!(
+            after.metadata.uid, before.metadata.uid,
+            "there was never a moment without a Secret"
+        );
+        assert_ne!(value(&after, "awsAccessKeyId"), "OLD");
+        let owners = after.metadata.owner_references.unwrap();
+        assert_eq!((owners.len(), owners[0].controller), (1, Some(true)));
+        assert_eq!(
+            after.metadata.labels.unwrap()["app.kubernetes.io/managed-by"],
+            "aws-assume-role"
+        );
+    }
+    let kept = world.secret("java").await.unwrap().metadata.annotations.unwrap();
+    assert!(kept.contains_key("javaoperatorsdk.io/previous"));
+    assert_eq!(world.aws.calls("AssumeRole").len(), 3);
+
+    // From then on they are like any other: a deletion takes the Secret with it.
+    world.delete("rust");
+    world.secret_gone("rust").await;
+}
