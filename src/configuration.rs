@@ -35,6 +35,10 @@ pub struct Operator {
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
+    /// Whether to bring the custom resource definition up to this version's at the start, if that is allowed.
+    #[arg(long, env = "UPGRADE_CRD", default_value_t = true, action = clap::ArgAction::Set)]
+    pub upgrade_crd: bool,
+
     /// The most calls to AWS per second, all resources together. Fewer go out while AWS throttles.
     #[arg(long, env = "AWS_CALL_RATE", default_value_t = 50.0, value_parser = positive)]
     pub aws_call_rate: f64,

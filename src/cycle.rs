@@ -15,8 +15,8 @@ use crate::clock::Clock;
 use crate::cluster::{Cluster, ClusterError};
 use crate::refresh::advice::{self, CHAINED_SESSION_MAX};
 use crate::refresh::outcome::{Facts, Failure, Outcome, judge, pending};
-use crate::refresh::plan::{Plan, Situation, held, plan};
-use crate::refresh::schedule::{Believed, Validity, believed, later, shifted, skew};
+use crate::refresh::plan::{self, Plan, Situation, plan};
+use crate::refresh::schedule::{Believed, Validity, believed, later, shifted, skew, whole_seconds};
 use crate::resource::AWSAssumeRoleStatus;
 use crate::secret::ownership::{Ownership, ownership};
 use crate::secret::{self, Material, ObservedSecret, RenderError, Repair, WantedSecret};
@@ -67,6 +67,8 @@ pub struct Cycle {
     pub skew: SignedDuration,
     /// Whether the time of the refresh has come, whatever the clock says.
     pub overdue: bool,
+    /// When the credentials end that the Secret held when it was last seen.
+    pub held_until: Option<Timestamp>,
 }
 
 /// A status, and whether the API server has it.
@@ -131,7 +133,10 @@ impl Cycle {
         }
 
         let (status, next) = judge(&self.status.content, self.facts(), &outcome);
-        self.show(status).await;
+        // An operator that is stopping has nothing to say of a resource.
+        if !matches!(outcome, Outcome::Failed(Failure::Stopping(_))) {
+            self.show(status).await;
+        }
         Report {
             observation: self.observation,
             leftovers: self.leftovers,
@@ -185,6 +190,7 @@ impl Cycle {
             };
             let secret = self.secret(wanted, &fresh)?;
             if self.write(&secret, over.as_deref()).await? {
+                self.held_until = Some(fresh.validity.expiration);
                 self.delete_leftovers(wanted).await?;
                 return Ok(Outcome::Issued {
                     role_arn: fresh.role_arn,
@@ -235,6 +241,12 @@ impl Cycle {
                 seen
             }
         };
+        let held = known
+            .as_ref()
+            .filter(|secret| ownership(secret, &self.watched.key) == Ownership::Ours);
+        self.held_until = held
+            .and_then(|secret| plan::held(self.situation(wanted), secret))
+            .map(|validity| validity.expiration);
         Ok(known.map(|secret| *secret))
     }
 
@@ -268,7 +280,8 @@ impl Cycle {
             duration: wanted.duration,
         };
         let pass = self.enter().await?;
-        let asked = self.services.clock.now();
+        // In whole seconds, as it is written down, so that the same times follow from it after a restart.
+        let asked = whole_seconds(self.services.clock.now());
         let session = aws.assume_role(&request).await;
         pass.tell(verdict(session.as_ref().err()));
         let session = match session {
@@ -311,7 +324,7 @@ impl Cycle {
     /// Waits for the leave to make one call to AWS.
     async fn enter(&self) -> Result<Pass, Failure> {
         let facts = self.facts();
-        let urgency = facts.held_until.unwrap_or_else(|| later(facts.now, NEWCOMERS_PATIENCE));
+        let urgency = self.held_until.unwrap_or_else(|| later(facts.now, NEWCOMERS_PATIENCE));
         Ok(self.services.gate.enter(urgency).await?)
     }
 
@@ -408,19 +421,11 @@ impl Cycle {
     }
 
     fn facts(&self) -> Facts<'_> {
-        let resource = &self.watched.key;
-        let wanted = self.watched.wanted.as_ref().ok();
-        let held_until = match (&self.observation, wanted) {
-            (Observation::Seen(Some(secret)), Some(wanted)) if ownership(secret, resource) == Ownership::Ours => {
-                held(self.situation(wanted), secret).map(|validity| validity.expiration)
-            }
-            _ => None,
-        };
         Facts {
-            resource,
+            resource: &self.watched.key,
             generation: self.watched.generation,
-            wanted,
-            held_until,
+            wanted: self.watched.wanted.as_ref().ok(),
+            held_until: self.held_until,
             now: self.now(),
         }
     }

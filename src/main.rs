@@ -7,6 +7,7 @@ use std::time::Duration;
 use aws_assume_role::aws::client::SdkAws;
 use aws_assume_role::clock::SystemClock;
 use aws_assume_role::cluster::client::KubeCluster;
+use aws_assume_role::cluster::definition;
 use aws_assume_role::configuration::{Command, Configuration, Operator};
 use aws_assume_role::resource::AWSAssumeRole;
 use aws_assume_role::supervisor::{Supervisor, World};
@@ -37,21 +38,39 @@ fn main() -> ExitCode {
     }
 }
 
+/// A client that leaves it to the operator when to try again.
+async fn client() -> Result<kube::Client, Failure> {
+    let mut config = kube::Config::infer().await?;
+    config.default_retry = false;
+    Ok(kube::Client::try_from(config)?)
+}
+
 fn print_crd() -> Result<(), Failure> {
     print!("{}", serde_saphyr::to_string(&AWSAssumeRole::crd())?);
     Ok(())
 }
 
-#[tokio::main]
-async fn run(operator: &Operator) -> Result<(), Failure> {
+fn run(operator: &Operator) -> Result<(), Failure> {
     logs::start(operator.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(operate(operator));
+    // A name that is being looked up would keep the process from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn operate(operator: &Operator) -> Result<(), Failure> {
     info!(version = env!("CARGO_PKG_VERSION"), "starting");
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
+    let client = client().await?;
+    if operator.upgrade_crd {
+        definition::upgrade(client.clone()).await;
+    }
     let world = World {
         aws: Arc::new(SdkAws::from_environment().await),
-        cluster: Arc::new(KubeCluster::new(kube::Client::try_default().await?)),
+        cluster: Arc::new(KubeCluster::new(client)),
         clock: Arc::new(SystemClock),
         limits: operator.limits(),
     };

@@ -52,6 +52,7 @@ pub struct RoleState {
     services: Services,
     watched: Arc<Watched>,
     observation: Observation,
+    /// The names of Secrets that the resource controls and does not want.
     leftovers: BTreeSet<String>,
     status: Status,
     /// How much later it is for AWS than by the operator's clock.
@@ -64,6 +65,7 @@ pub struct RoleState {
     /// What was seen of the Secret while a cycle was under way.
     seen_meanwhile: Option<Box<ObservedSecret>>,
     lost_meanwhile: bool,
+    leftovers_meanwhile: BTreeSet<String>,
     /// When a change of the Secret last set a cycle off.
     secret_followed: Option<Instant>,
     /// Counts tasks and timers, so that the word of one that was ended is not taken for that of its successor.
@@ -122,6 +124,7 @@ impl Actor for RoleActor {
             work: None,
             seen_meanwhile: None,
             lost_meanwhile: false,
+            leftovers_meanwhile: BTreeSet::new(),
             secret_followed: None,
             number: 0,
             status_failures: 0,
@@ -165,8 +168,14 @@ impl RoleState {
     fn changed(&mut self, myself: &ActorRef<RoleMessage>, watched: Arc<Watched>) {
         let same_spec = self.watched.generation == watched.generation && self.watched.wanted == watched.wanted;
         let same_request = self.watched.refresh_request == watched.refresh_request;
-        self.watched = watched;
+        let before = std::mem::replace(&mut self.watched, watched);
         if !same_spec {
+            // A cycle that is under way may have written the Secret of the old name already.
+            if let (Ok(before), Ok(wanted)) = (&before.wanted, &self.watched.wanted)
+                && before.secret_name != wanted.secret_name
+            {
+                self.leftovers.insert(before.secret_name.clone());
+            }
             // The new spec may name another Secret.
             self.observation = Observation::Unknown;
             self.start_cycle(myself, Trigger::SpecChanged);
@@ -181,7 +190,11 @@ impl RoleState {
         };
         if secret.name() != wanted.secret_name {
             // A Secret of an earlier name, which a cycle deletes.
-            self.leftovers.insert(secret.name().to_owned());
+            let name = secret.name().to_owned();
+            match self.work.is_some() {
+                true => self.leftovers_meanwhile.insert(name),
+                false => self.leftovers.insert(name),
+            };
             self.secret_changed(myself);
         } else if self.work.is_some() {
             self.lost_meanwhile = false;
@@ -198,6 +211,7 @@ impl RoleState {
 
     fn secret_lost(&mut self, myself: &ActorRef<RoleMessage>, secret: &ObservedSecret) {
         self.leftovers.remove(secret.name());
+        self.leftovers_meanwhile.remove(secret.name());
         if self.work.is_some() {
             self.seen_meanwhile = None;
             self.lost_meanwhile = true;
@@ -242,11 +256,12 @@ impl RoleState {
         };
         match alarm.purpose {
             Purpose::Cycle => {
-                self.overdue = true;
                 let trigger = match self.status.content.failures {
                     None | Some(0) => Trigger::Due,
                     Some(_) => Trigger::Retry,
                 };
+                // A retry finds out by itself whether there is anything left to do.
+                self.overdue |= trigger == Trigger::Due;
                 self.start_cycle(myself, trigger);
             }
             Purpose::Secret => {
@@ -270,6 +285,7 @@ impl RoleState {
             status: self.status.clone(),
             skew: self.skew,
             overdue: self.overdue,
+            held_until: self.held_before(),
         };
         let key = &self.watched.key;
         let span = info_span!(
@@ -284,6 +300,23 @@ impl RoleState {
             let report = cycle.run().instrument(span).await;
             RoleMessage::Finished(number, Box::new(report))
         });
+    }
+
+    /// When the credentials end that the status speaks of, as long as it speaks of this spec. A cycle that cannot look at the Secret
+    /// goes by it.
+    fn held_before(&self) -> Option<Timestamp> {
+        let status = &self.status.content;
+        let wanted = self.watched.wanted.as_ref().ok()?;
+        let same = status.observed_generation == Some(self.watched.generation)
+            && status.secret_name.as_ref() == Some(&wanted.secret_name);
+        let ready = status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == "Ready" && condition.status == "True");
+        (same && ready)
+            .then_some(status.expiration.as_ref())
+            .flatten()
+            .map(|end| end.0)
     }
 
     fn try_status(&mut self, myself: &ActorRef<RoleMessage>) {
@@ -304,6 +337,7 @@ impl RoleState {
         self.alarm = None;
         self.seen_meanwhile = None;
         self.lost_meanwhile = false;
+        self.leftovers.append(&mut self.leftovers_meanwhile);
         self.number += 1;
         let number = self.number;
         let work = work(number);
@@ -338,12 +372,16 @@ impl RoleState {
     fn settle(&mut self, myself: &ActorRef<RoleMessage>) {
         let seen = self.seen_meanwhile.take();
         let lost = std::mem::take(&mut self.lost_meanwhile);
+        let more_leftovers = !self.leftovers_meanwhile.is_empty();
+        self.leftovers.append(&mut self.leftovers_meanwhile);
         self.set_timer(myself);
         if let Some(secret) = seen {
             self.secret_seen(myself, secret);
         } else if lost && matches!(self.observation, Observation::Seen(Some(_))) {
             // Perhaps the one that is there now, perhaps the one before it: a look tells.
             self.observation = Observation::Unknown;
+            self.secret_changed(myself);
+        } else if more_leftovers {
             self.secret_changed(myself);
         }
     }

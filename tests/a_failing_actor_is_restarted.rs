@@ -55,7 +55,7 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
         .await
         .unwrap();
     let aws = Arc::new(Panicking {
-        aws: SdkAws::new(world.aws_configuration("AKIAOPERATOR00000000", "secret", None)),
+        aws: SdkAws::new(&world.aws_configuration("AKIAOPERATOR00000000", "secret", None)),
         panics: AtomicUsize::new(0),
     });
     let world_of_actors = aws_assume_role::supervisor::World {

@@ -34,6 +34,37 @@ async fn secret(world: &World, manager: &str, metadata: Value) -> Secret {
         .unwrap()
 }
 
+/// The definition that the predecessors' charts install.
+fn old_definition() -> Value {
+    let string = json!({"type": "string"});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "awsassumeroles.pincette.net"},
+        "spec": {
+            "group": "pincette.net",
+            "names": {"kind": "AWSAssumeRole", "plural": "awsassumeroles", "singular": "awsassumerole"},
+            "scope": "Namespaced",
+            "versions": [{
+                "name": "v1", "served": true, "storage": true, "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                    "spec": {"type": "object", "required": ["roleName", "secretName", "secretType"], "properties": {
+                        "durationSeconds": {"type": "integer"}, "ecrRepositoryUrl": string, "roleName": string, "secretName": string,
+                        "secretType": {"type": "string", "enum": ["EcrDockerConfigJson", "File", "Map"]},
+                    }},
+                    "status": {"type": "object", "properties": {
+                        "conditions": {"type": "array", "items": {"type": "object", "properties": {
+                            "lastTransitionTime": string, "message": string, "reason": string, "status": string, "type": string,
+                        }}},
+                        "health": {"type": "object", "properties": {"status": string}},
+                        "phase": string,
+                    }},
+                }}},
+            }],
+        },
+    })
+}
+
 fn history() -> Value {
     let entry = |status: &str| json!({"type": "Ready", "status": status, "lastTransitionTime": "Tue Mar 3 10:00:00 2026", "message": "", "reason": ""});
     json!({"phase": "Ready", "health": {"status": "Healthy"}, "conditions": [entry("True"), entry("False"), entry("True"), entry("True"), entry("True")]})
@@ -42,6 +73,16 @@ fn history() -> Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn resources_and_secrets_of_both_predecessors_are_taken_over() {
     let mut world = World::without_operator().await;
+    world
+        .cluster
+        .kubectl_ok(&["delete", "crd", "awsassumeroles.pincette.net"]);
+    let installed = world
+        .cluster
+        .kubectl_with(&["apply", "-f", "-"], &old_definition().to_string());
+    assert!(installed.status.success());
+    world
+        .cluster
+        .kubectl_ok(&["wait", "--for=condition=Established", "crd/awsassumeroles.pincette.net"]);
 
     let java = resource(&world, "java", &history()).await;
     let reference = |resource: &AWSAssumeRole, controller: Option<bool>| json!([{"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "name": resource.metadata.name, "uid": resource.metadata.uid, "controller": controller}]);
@@ -99,6 +140,12 @@ async fn resources_and_secrets_of_both_predecessors_are_taken_over() {
     let kept = world.secret("java").await.unwrap().metadata.annotations.unwrap();
     assert!(kept.contains_key("javaoperatorsdk.io/previous"));
     assert_eq!(world.aws.calls("AssumeRole").len(), 3);
+
+    // Their definition, which Helm leaves as it is, was brought up to date.
+    let status = world.resource("java").await.unwrap().status.unwrap();
+    assert!(status.expiration.is_some() && status.observed_generation.is_some());
+    let spec = json!({"roleName": "java", "secretName": "java", "secretType": "Map", "durationSeconds": 60});
+    assert!(world.apply("java", &spec).unwrap_err().contains("900"));
 
     // From then on they are like any other: a deletion takes the Secret with it.
     world.delete("rust");

@@ -28,7 +28,8 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822;
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::error::{Answer, Operation};
 use super::{AssumeRole, Aws, AwsError, Identity};
@@ -48,9 +49,22 @@ const FALLBACK_REGION: &str = "us-east-1";
 #[derive(Debug)]
 pub struct SdkAws {
     sts: aws_sdk_sts::Client,
-    config: SdkConfig,
-    identity: OnceCell<Identity>,
+    ecr: aws_sdk_ecr::Client,
+    region: String,
+    identity: Mutex<Asked>,
 }
+
+/// What became of asking for the operator's identity. A failure stands for a moment, so that those who waited for the same answer do not
+/// ask one after the other.
+#[derive(Debug)]
+enum Asked {
+    Never,
+    Known(Identity),
+    Failed(Instant, AwsError),
+}
+
+/// How long a failure to learn the operator's identity stands.
+const IDENTITY_PAUSE: Duration = Duration::from_secs(2);
 
 impl SdkAws {
     /// Sets the clients up from AWS's own environment variables, profiles and instance metadata. Asks nobody for credentials yet.
@@ -71,17 +85,36 @@ impl SdkAws {
             )
             .load()
             .await;
-        Self::new(config)
+        Self::new(&config)
     }
 
     /// Uses a configuration for everything.
     #[must_use]
-    pub fn new(config: SdkConfig) -> Self {
+    pub fn new(config: &SdkConfig) -> Self {
         Self {
-            sts: aws_sdk_sts::Client::new(&config),
-            config,
-            identity: OnceCell::new(),
+            sts: aws_sdk_sts::Client::new(config),
+            ecr: aws_sdk_ecr::Client::new(config),
+            region: config
+                .region()
+                .map_or(FALLBACK_REGION, |region| region.as_ref())
+                .to_owned(),
+            identity: Mutex::new(Asked::Never),
         }
+    }
+
+    async fn known_identity(&self) -> Result<Identity, AwsError> {
+        let mut asked = self.identity.lock().await;
+        match &*asked {
+            Asked::Known(identity) => return Ok(identity.clone()),
+            Asked::Failed(when, error) if when.elapsed() < IDENTITY_PAUSE => return Err(error.clone()),
+            Asked::Never | Asked::Failed(..) => {}
+        }
+        let answer = self.ask_identity().await;
+        *asked = match &answer {
+            Ok(identity) => Asked::Known(identity.clone()),
+            Err(error) => Asked::Failed(Instant::now(), error.clone()),
+        };
+        answer
     }
 
     async fn ask_identity(&self) -> Result<Identity, AwsError> {
@@ -154,7 +187,8 @@ impl SdkAws {
 
     async fn ask_registry_login(&self, region: &str, credentials: &Credentials) -> Result<RegistryLogin, AwsError> {
         let operation = Operation::GetAuthorizationToken;
-        let config = aws_sdk_ecr::config::Builder::from(&self.config)
+        // One client for all Regions and sessions: it remembers how far the clocks lie apart.
+        let session = aws_sdk_ecr::config::Builder::new()
             .region(aws_sdk_ecr::config::Region::new(region.to_owned()))
             // A session is used for one call and must not stay in a cache.
             .identity_cache(IdentityCache::no_cache())
@@ -164,10 +198,12 @@ impl SdkAws {
                 Some(credentials.session_token.expose_secret().to_owned()),
                 None,
                 "role session",
-            ))
-            .build();
-        let output = aws_sdk_ecr::Client::from_conf(config)
+            ));
+        let output = self
+            .ecr
             .get_authorization_token()
+            .customize()
+            .config_override(session)
             .send()
             .await
             .map_err(|error| from_sdk(operation, &error))?;
@@ -195,14 +231,11 @@ impl SdkAws {
 
 impl Aws for SdkAws {
     fn region(&self) -> &str {
-        self.config.region().map_or(FALLBACK_REGION, |region| region.as_ref())
+        &self.region
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
-        self.identity
-            .get_or_try_init(|| self.ask_identity())
-            .map(|result| result.cloned())
-            .boxed()
+        self.known_identity().boxed()
     }
 
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
@@ -287,7 +320,7 @@ where
             Answer {
                 operation,
                 code: service.err().code().map(str::to_owned),
-                message: service.err().message().unwrap_or("AWS gave no message").to_owned(),
+                message: message(service.err()),
                 request_id: error.request_id().map(str::to_owned),
                 retry_after: retry_after(service.raw()),
             },
@@ -297,7 +330,7 @@ where
         SdkError::TimeoutError(_) => {
             AwsError::Unavailable(without_answer(format!("no answer within {} s", CALL_TIMEOUT.as_secs())))
         }
-        _ if has_credentials_error(error) => AwsError::NoIdentity(without_answer(chain_of(error))),
+        _ if is_without_credentials(error) => AwsError::NoIdentity(without_answer(chain_of(error))),
         _ => AwsError::Unavailable(without_answer(chain_of(error))),
     }
 }
@@ -308,9 +341,29 @@ fn retry_after(answer: &HttpResponse) -> Option<Duration> {
     Some(Duration::from_secs(seconds))
 }
 
-/// Whether the call failed because the provider chain gave no credentials.
-fn has_credentials_error(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|cause| cause.is::<CredentialsError>())
+/// The most characters of a message that are shown.
+const MESSAGE_MAX: usize = 1000;
+
+/// AWS's message, as far as it is for people. That of a wrong signature quotes the request, and with it the session token.
+fn message(error: &impl ProvideErrorMetadata) -> String {
+    match error.code() {
+        Some("SignatureDoesNotMatch" | "InvalidSignatureException") => {
+            "the signature of the request is not the one that AWS computes".to_owned()
+        }
+        _ => {
+            let text = error.message().and_then(|text| text.lines().next());
+            text.unwrap_or("AWS gave no message")
+                .chars()
+                .take(MESSAGE_MAX)
+                .collect()
+        }
+    }
+}
+
+/// Whether the call failed because the provider chain gave no credentials, or not in time.
+fn is_without_credentials(error: &(dyn Error + 'static)) -> bool {
+    causes(error)
+        .any(|cause| cause.is::<CredentialsError>() || cause.to_string().contains("identity resolver timed out"))
 }
 
 /// The messages of an error and its causes, each once.

@@ -6,11 +6,16 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use http::HeaderValue;
+use http::header::ACCEPT;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::{Api, Client};
+use kube::core::{PartialObjectMeta, Request};
+use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use super::{Cluster, ClusterError, SecretEvent, WatchEvent, watch};
 use crate::credentials::ExposeSecret;
@@ -22,17 +27,25 @@ use crate::wanted::ResourceKey;
 /// How long one call may take. The API server ends its own calls after a minute; past half of that another try is worth more.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How many calls are made at the same time. kube speaks HTTP/1.1, which has a connection for each.
+const CONCURRENCY: usize = 64;
+
 /// The cluster through kube's client.
-#[derive(Clone)]
 pub struct KubeCluster {
     client: Client,
+    places: Semaphore,
 }
+
+type Metadata<K> = PartialObjectMeta<K>;
 
 impl KubeCluster {
     /// Uses a client for everything.
     #[must_use]
     pub fn new(client: Client) -> Self {
-        Self { client }
+        Self {
+            client,
+            places: Semaphore::new(CONCURRENCY),
+        }
     }
 
     fn secrets(&self, namespace: &str) -> Api<Secret> {
@@ -40,28 +53,54 @@ impl KubeCluster {
     }
 
     async fn get(&self, namespace: &str, name: &str) -> Result<Option<ObservedSecret>, ClusterError> {
-        let found = in_time(self.secrets(namespace).get_metadata_opt(name)).await?;
+        let found = self.in_time(self.secrets(namespace).get_metadata_opt(name)).await?;
         Ok(found.map(|secret| ObservedSecret::new(secret.metadata)))
     }
 
     async fn create(&self, secret: &WantedSecret) -> Result<ObservedSecret, ClusterError> {
-        let api = self.secrets(&secret.owner.namespace);
-        let object = object(secret, None);
-        let written = in_time(api.create(&post_params(), &object)).await?;
+        let body = serde_json::to_vec(&object(secret, None)).map_err(unbuilt)?;
+        let request = secret_request(&secret.owner.namespace).create(&post_params(), body);
+        let written: Metadata<Secret> = self.send(request).await?;
         Ok(ObservedSecret::new(written.metadata))
     }
 
     async fn replace(&self, secret: &WantedSecret, over: &ObservedSecret) -> Result<ObservedSecret, ClusterError> {
-        let api = self.secrets(&secret.owner.namespace);
-        let object = object(secret, Some(over));
-        let written = in_time(api.replace(&secret.name, &post_params(), &object)).await?;
+        let body = serde_json::to_vec(&object(secret, Some(over))).map_err(unbuilt)?;
+        let request = secret_request(&secret.owner.namespace).replace(&secret.name, &post_params(), body);
+        let written: Metadata<Secret> = self.send(request).await?;
         Ok(ObservedSecret::new(written.metadata))
+    }
+
+    /// Sends a request and takes no more than metadata for an answer, so that no content of a Secret comes back, and no status that this
+    /// operator cannot read stands in the way.
+    async fn send<T: DeserializeOwned>(
+        &self,
+        request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<T, ClusterError> {
+        let mut request = request.map_err(unbuilt)?;
+        let accept = HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
+        request.headers_mut().insert(ACCEPT, accept);
+        self.in_time(self.client.request(request)).await
+    }
+
+    /// Bounds a call in time, and how many are made at the same time: each has a connection of its own.
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ClusterError> {
+        let _place = self.places.acquire().await;
+        match tokio::time::timeout(CALL_TIMEOUT, call).await {
+            Ok(result) => result.map_err(ClusterError::from),
+            Err(_) => Err(ClusterError::Unavailable(format!(
+                "no answer within {} s",
+                CALL_TIMEOUT.as_secs()
+            ))),
+        }
     }
 
     async fn repair(&self, repair: &Repair, over: &ObservedSecret) -> Result<ObservedSecret, ClusterError> {
         let api = self.secrets(&repair.namespace);
         let patch = Patch::Merge(repair.patch(over));
-        let written = in_time(api.patch_metadata(&repair.name, &patch_params(), &patch)).await?;
+        let written = self
+            .in_time(api.patch_metadata(&repair.name, &patch_params(), &patch))
+            .await?;
         Ok(ObservedSecret::new(written.metadata))
     }
 
@@ -74,22 +113,29 @@ impl KubeCluster {
             ..DeleteParams::default()
         };
         let api = self.secrets(namespace);
-        match in_time(api.delete(name, &parameters)).await {
+        match self.in_time(api.delete(name, &parameters)).await {
             Ok(_) | Err(ClusterError::Gone(_)) => Ok(()),
             Err(error) => Err(error),
         }
     }
 
     async fn patch_status(&self, resource: &ResourceKey, status: &AWSAssumeRoleStatus) -> Result<(), ClusterError> {
-        let api: Api<AWSAssumeRole> = Api::namespaced(self.client.clone(), &resource.namespace);
-        // A merge patch with every field, absent ones as null, replaces the whole status. The UID makes it fail on a resource
-        // of the same name that was made since.
-        let patch = json!({
-            "metadata": {"uid": resource.uid},
-            "status": status,
-        });
-        in_time(api.patch_status(&resource.name, &patch_params(), &Patch::Merge(patch))).await?;
-        Ok(())
+        // The status as a whole, and only if the resource of that name is still the one that is meant.
+        let patch: Patch<()> = Patch::Json(
+            serde_json::from_value(json!([
+                {"op": "test", "path": "/metadata/uid", "value": resource.uid},
+                {"op": "add", "path": "/status", "value": status},
+            ]))
+            .map_err(unbuilt)?,
+        );
+        let url = AWSAssumeRole::url_path(&(), Some(&resource.namespace));
+        let request = Request::new(url).patch_subresource("status", &resource.name, &patch_params(), &patch);
+        match self.send::<Metadata<AWSAssumeRole>>(request).await {
+            Ok(_) => Ok(()),
+            // So the API server answers when the test fails.
+            Err(ClusterError::Refused(message)) => Err(ClusterError::Changed(message)),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -148,15 +194,13 @@ impl Cluster for KubeCluster {
     }
 }
 
-/// Bounds a call in time.
-async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ClusterError> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
-        Ok(result) => result.map_err(ClusterError::from),
-        Err(_) => Err(ClusterError::Unavailable(format!(
-            "no answer within {} s",
-            CALL_TIMEOUT.as_secs()
-        ))),
-    }
+fn secret_request(namespace: &str) -> Request {
+    Request::new(Secret::url_path(&(), Some(namespace)))
+}
+
+/// A request that could not be put together. What was to be in it is not said.
+fn unbuilt(_: impl std::error::Error) -> ClusterError {
+    ClusterError::Refused("the request could not be put together".to_owned())
 }
 
 fn post_params() -> PostParams {

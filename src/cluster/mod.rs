@@ -3,6 +3,7 @@
 //! [`Cluster`] is the seam: the product puts [`client::KubeCluster`] behind it, a simulation its own.
 
 pub mod client;
+pub mod definition;
 pub mod error;
 pub mod watch;
 

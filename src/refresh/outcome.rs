@@ -8,9 +8,10 @@ use thiserror::Error;
 
 use super::advice;
 use super::plan::due_of;
-use super::schedule::{Patience, Validity, later, retry};
+use super::schedule::{Patience, Validity, later, retry, whole_seconds};
 use crate::aws::AwsError;
 use crate::aws::gate::GateClosed;
+use crate::aws::role::RoleReference;
 use crate::cluster::ClusterError;
 use crate::resource::{AWSAssumeRoleStatus, Condition, Health, Reason};
 use crate::secret::RenderError;
@@ -106,9 +107,11 @@ impl Failure {
     fn patience(&self) -> Option<Patience> {
         match self.reason() {
             _ if matches!(self, Self::InvalidSpec(_)) => None,
-            Reason::AccessDenied | Reason::InvalidRequest | Reason::NotPermitted | Reason::TemplateError => {
-                Some(Patience::Late)
-            }
+            Reason::AccessDenied
+            | Reason::InvalidRequest
+            | Reason::NotPermitted
+            | Reason::SecretForbidden
+            | Reason::TemplateError => Some(Patience::Late),
             _ => Some(Patience::Soon),
         }
     }
@@ -151,7 +154,7 @@ pub fn judge(
             let role_arn = facts
                 .wanted
                 .and_then(|wanted| wanted.role.known_arn())
-                .or(previous.role_arn.as_deref());
+                .or_else(|| previous_role(previous, facts.wanted?));
             // What was said of these very credentials is still true.
             let said = previous
                 .expiration
@@ -174,9 +177,10 @@ pub fn judge(
             (status, valid)
         }
         Outcome::Failed(failure) => {
-            let failures = u32::try_from(previous.failures.unwrap_or_default())
-                .unwrap_or_default()
-                .saturating_add(1);
+            // A new spec is a new beginning.
+            let same_spec = previous.observed_generation == Some(facts.generation);
+            let before = previous.failures.filter(|_| same_spec).unwrap_or_default();
+            let failures = u32::try_from(before).unwrap_or_default().saturating_add(1);
             let next = failure
                 .patience()
                 .map(|patience| retry(facts.now, patience, failures, facts.held_until, &facts.resource.uid))
@@ -189,6 +193,15 @@ pub fn judge(
             (with_next(status, next), next)
         }
     }
+}
+
+/// The role that was assumed before, if it can be the one that is wanted now.
+fn previous_role<'a>(previous: &'a AWSAssumeRoleStatus, wanted: &Wanted) -> Option<&'a str> {
+    let RoleReference::Name(name) = &wanted.role else {
+        return None;
+    };
+    let arn = previous.role_arn.as_deref()?;
+    arn.ends_with(&format!(":role/{name}")).then_some(arn)
 }
 
 /// The status of a resource that was never tried, while the first attempt is under way.
@@ -368,7 +381,7 @@ fn conditions(
 
 /// A moment in whole seconds, as Kubernetes writes it.
 fn time(moment: Timestamp) -> Time {
-    Time(Timestamp::from_second(moment.as_second()).unwrap_or(moment))
+    Time(whole_seconds(moment))
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ fn each_failure_has_its_reason_and_its_patience() {
         (
             ClusterError::Forbidden("x".into()).into(),
             Reason::SecretForbidden,
-            Patience::Soon,
+            Patience::Late,
         ),
         (
             ClusterError::Unavailable("x".into()).into(),

@@ -142,6 +142,12 @@ pub fn skew(answered: Timestamp, received: Timestamp) -> SignedDuration {
     }
 }
 
+/// A moment without its fraction of a second, as Kubernetes writes it.
+#[must_use]
+pub fn whole_seconds(moment: Timestamp) -> Timestamp {
+    Timestamp::from_second(moment.as_second()).unwrap_or(moment)
+}
+
 /// A moment by the clock that is ahead by that much, or behind.
 #[must_use]
 pub fn shifted(moment: Timestamp, by: SignedDuration) -> Timestamp {

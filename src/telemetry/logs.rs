@@ -21,8 +21,8 @@ pub enum LogFormat {
 const DEFAULT_FILTER: &str = "info";
 
 /// The most that other crates may log, whatever `RUST_LOG` says. Below it the HTTP, TLS, Kubernetes and AWS clients print requests and
-/// answers, and those carry credentials.
-const OTHERS_MAX: LevelFilter = LevelFilter::INFO;
+/// answers, and those carry credentials: kube warns of an answer that it cannot read by printing it.
+const OTHERS_MAX: LevelFilter = LevelFilter::ERROR;
 
 /// The target of this crate's own lines.
 const OWN_TARGET: &str = "aws_assume_role";
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn others_are_not_heard_below_info_even_when_everything_is_asked_for() {
+    fn others_are_not_heard_below_error_even_when_everything_is_asked_for() {
         let lines = Lines::default();
         let writer = lines.clone();
         let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
@@ -97,7 +97,8 @@ mod tests {
         );
         tracing::subscriber::with_default(subscriber, || {
             tracing::trace!(target: "aws_assume_role::role", "own");
-            tracing::info!(target: "kube_client::client", "loud");
+            tracing::error!(target: "kube_client::client", "loud");
+            tracing::warn!(target: "kube_client::client", "quoted");
             tracing::debug!(target: "kube_client::client::body", "quoted");
             tracing::trace!(target: "aws_smithy_runtime::client", "quoted");
             tracing::debug!(target: "aws_assume_role_not_really", "quoted");
