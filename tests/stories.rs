@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+mod strict_aws;
 mod support;
 
 mod a_deleted_resource_is_let_go;
@@ -14,6 +15,7 @@ mod a_session_is_as_asked_for;
 mod a_spec_change_takes_effect;
 mod a_wrong_resource_is_refused;
 mod aws_is_away_at_start;
+mod aws_refuses_what_it_refuses;
 mod credentials_are_refreshed;
 mod every_type_gives_its_secret;
 mod the_definition_is_current;

@@ -1,0 +1,275 @@
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use crate::strict_aws::http::{HttpFront, clock};
+use crate::strict_aws::{ACCOUNT, Fault, Refusal, Reply, Request, Role, StrictAws, allow_all, open_role};
+use crate::support::operator::OperatorCommand;
+use crate::support::wait_for;
+use crate::support::world::{PATIENCE, World, role_arn, value};
+
+const KEY: &str = "AKIAOPERATOR00000000";
+
+/// A world whose AWS refuses what AWS refuses. Its clock is apart from the operator's by so much.
+async fn strict_world(apart: SignedDuration) -> (World, StrictAws, HttpFront) {
+    let mut world = World::without_operator().await;
+    let aws = StrictAws::new(clock(apart));
+    aws.add_user("operator", KEY, "its-secret", allow_all());
+    let front = HttpFront::start(aws.clone()).await;
+    start(&mut world, &front);
+    (world, aws, front)
+}
+
+fn start(world: &mut World, front: &HttpFront) {
+    let command = OperatorCommand::new(&world.cluster.operator_kubeconfig(), front.url());
+    world.operator = Some(command.with_access_key(KEY, "its-secret").start(world.folder()));
+}
+
+fn map(role: &str, more: &Value) -> Value {
+    let mut spec = json!({"roleName": role, "secretName": role, "secretType": "Map"});
+    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    spec
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_refusal_has_its_reason_and_its_remedy() {
+    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let trust = |condition: Value| Role {
+        trust: json!({"Statement": [{
+            "Effect": "Allow", "Action": "sts:AssumeRole", "Condition": condition,
+            "Principal": {"AWS": format!("arn:aws:iam::{ACCOUNT}:user/operator")},
+        }]}),
+        ..open_role()
+    };
+    aws.add_role(
+        &role_arn("external"),
+        trust(json!({"StringEquals": {"sts:ExternalId": "the-id"}})),
+    );
+    aws.add_role(&role_arn("untagged"), trust(json!({})));
+    aws.add_role(
+        &role_arn("short"),
+        Role {
+            max_session: 3600,
+            ..open_role()
+        },
+    );
+    aws.add_role(&role_arn("open"), open_role());
+    for (name, role, more, reason, part) in [
+        ("absent", "absent", json!({}), "AccessDenied", "trust relationship"),
+        (
+            "external",
+            "external",
+            json!({}),
+            "AccessDenied",
+            "arn:aws:iam::123456789012:user/operator",
+        ),
+        (
+            "untagged",
+            "untagged",
+            json!({"session": {"tags": {"team": "blue"}}}),
+            "AccessDenied",
+            "sts:TagSession",
+        ),
+        (
+            "short",
+            "short",
+            json!({"durationSeconds": 7200}),
+            "InvalidRequest",
+            "maximum session duration of arn:aws:iam::123456789012:role/short",
+        ),
+        (
+            "packed",
+            "open",
+            json!({"session": {"policy": json!({"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "x".repeat(1800)}]}).to_string(),
+            "tags": {"a": "x".repeat(256), "b": "y".repeat(256), "c": "z".repeat(256)}}}),
+            "InvalidRequest",
+            "PackedPolicyTooLarge",
+        ),
+    ] {
+        world.apply(name, &map(role, &more)).unwrap();
+        let told = world.condition(name, "Ready", "False", reason).await;
+        assert!(told.message.contains(part), "{name}: {}", told.message);
+    }
+    // What mends them mends them.
+    world
+        .apply(
+            "external",
+            &map("external", &json!({"session": {"externalId": "the-id"}})),
+        )
+        .unwrap();
+    world.ready("external").await;
+    aws.add_role(&role_arn("absent"), open_role());
+    world.ready("absent").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_of_the_operators_own_is_told_from_a_trust_policy() {
+    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    aws.add_user(
+        "operator",
+        KEY,
+        "its-secret",
+        json!({"Statement": [{"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}]}),
+    );
+    aws.add_role(&role_arn("open"), open_role());
+    world.apply("open", &map("open", &json!({}))).unwrap();
+    let told = world.condition("open", "Ready", "False", "NotPermitted").await;
+    assert!(
+        told.message
+            .contains("Give arn:aws:iam::123456789012:user/operator a policy"),
+        "{}",
+        told.message
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_token_opens_its_repository_and_no_other() {
+    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    aws.add_role(&role_arn("pull"), open_role());
+    let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/app";
+    let spec =
+        json!({"roleName": "pull", "secretName": "pull", "secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url});
+    world.apply("pull", &spec).unwrap();
+    world.ready("pull").await;
+    let config: Value =
+        serde_json::from_str(&value(&world.secret("pull").await.unwrap(), ".dockerconfigjson")).unwrap();
+    let password = config["auths"][url]["password"].as_str().unwrap().to_owned();
+    let opens = |name: &str| {
+        let repository = format!("arn:aws:ecr:eu-west-1:{ACCOUNT}:repository/{name}");
+        aws.token_allows(&password, "ecr:BatchGetImage", &repository)
+    };
+    assert!(opens("team/app"));
+    assert!(!opens("team/other"));
+    assert!(!opens("team/app2"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_aws_answers_the_operator_recovers_and_leaks_nothing() {
+    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let faults = [
+        ("reset", Fault::Reset, "AwsUnavailable"),
+        ("garbage", Fault::Garbage, "AwsUnavailable"),
+        ("truncated", Fault::Truncated, "AwsUnavailable"),
+        (
+            "broken",
+            Fault::Refuse(Refusal::new(500, "InternalFailure", "sorry")),
+            "AwsUnavailable",
+        ),
+        (
+            "throttled",
+            Fault::Refuse(Refusal {
+                retry_after: Some(7),
+                ..Refusal::new(400, "Throttling", "Rate exceeded")
+            }),
+            "Throttled",
+        ),
+        (
+            "expired",
+            Fault::Refuse(Refusal::new(
+                403,
+                "ExpiredToken",
+                "The security token included in the request is expired",
+            )),
+            "NoIdentity",
+        ),
+    ];
+    for (role, fault, reason) in faults {
+        aws.add_role(&role_arn(role), open_role());
+        aws.plan(move |request| matches!(request, Request::AssumeRole(_)).then(|| fault.clone()));
+        world.apply(role, &map(role, &json!({}))).unwrap();
+        world.condition(role, "Ready", "False", reason).await;
+        aws.plan(|_| None);
+        world.ready(role).await;
+    }
+    let log = world.operator_log();
+    for call in 1..40 {
+        for planted in [format!("secret-key-{call:029}"), format!("session-token-{call:08}")] {
+            assert!(!log.contains(&planted), "{planted} is in the log");
+        }
+    }
+}
+
+/// The operator's clock is two minutes behind: an end is told by AWS's clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_behind_does_not_make_refreshes_late() {
+    let apart = SignedDuration::from_secs(120);
+    let (world, aws, _front) = strict_world(apart).await;
+    aws.add_role(&role_arn("ahead"), open_role());
+    world
+        .apply("ahead", &map("ahead", &json!({"refreshBeforeSeconds": 880})))
+        .unwrap();
+    let status = world.ready("ahead").await.status.unwrap();
+    let (issued, end) = (status.last_refresh_time.unwrap().0, status.expiration.unwrap().0);
+    assert!(
+        (898..=902).contains(&end.duration_since(issued).as_secs()),
+        "{issued} {end}"
+    );
+    assert!(
+        aws.now().duration_since(issued).as_secs() < 60,
+        "it is told by AWS's clock"
+    );
+    wait_for(
+        "the refresh after 20 s, not after 140",
+        std::time::Duration::from_secs(40),
+        async || (aws.assumed(&role_arn("ahead")) >= 2).then_some(()),
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_asks_a_strict_aws_for_nothing() {
+    let (mut world, aws, front) = strict_world(SignedDuration::ZERO).await;
+    for role in ["one", "two", "three"] {
+        aws.add_role(&role_arn(role), open_role());
+        world.apply(role, &map(role, &json!({}))).unwrap();
+        world.ready(role).await;
+    }
+    let before = aws.calls().len();
+    drop(world.operator.take());
+    start(&mut world, &front);
+    wait_for("three looks", PATIENCE, async || {
+        (world.operator_log().matches("still valid").count() >= 3).then_some(())
+    })
+    .await;
+    assert_eq!(aws.calls().len(), before);
+}
+
+/// The stand-in itself is answered by the real SDK: a wrong secret is found out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_signature_is_refused() {
+    let (mut world, aws, front) = strict_world(SignedDuration::ZERO).await;
+    drop(world.operator.take());
+    let command =
+        OperatorCommand::new(&world.cluster.operator_kubeconfig(), front.url()).with_access_key(KEY, "not-its-secret");
+    world.operator = Some(command.start(world.folder()));
+    world.apply("open", &map("open", &json!({}))).unwrap();
+    let told = world.condition("open", "Ready", "False", "NoIdentity").await;
+    assert!(told.message.contains("SignatureDoesNotMatch"), "{}", told.message);
+    let right = aws.answer(KEY, None, "eu-west-1", &Request::GetCallerIdentity, None);
+    assert!(matches!(right, Ok(Reply::Identity { .. })));
+}
+
+/// Forty resources against an AWS that takes five calls a second.
+#[tokio::test(flavor = "multi_thread")]
+async fn throttling_slows_everybody_down_and_stops_nobody() {
+    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    aws.throttle(5.0, 5.0);
+    let mut all = String::new();
+    for number in 0..40 {
+        let name = format!("many-{number}");
+        aws.add_role(&role_arn(&name), open_role());
+        let resource = json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": map(&name, &json!({}))});
+        all.push_str(&format!("{resource}\n---\n"));
+    }
+    assert!(world.cluster.kubectl_with(&["apply", "-f", "-"], &all).status.success());
+    world.cluster.kubectl_ok(&[
+        "wait",
+        "--for=condition=Ready",
+        "awsassumeroles",
+        "--all",
+        "--timeout=120s",
+    ]);
+    let counts = aws.counts();
+    let throttled = counts.get("AssumeRole Throttling").copied().unwrap_or_default();
+    assert_eq!(counts["AssumeRole"], 40);
+    assert!(throttled > 0 && throttled < 120, "{counts:?}");
+}

@@ -1,0 +1,159 @@
+//! The strict AWS behind the operator's own trait, for the simulation.
+
+use std::time::Duration;
+
+use aws_assume_role::aws::error::{Answer, Operation};
+use aws_assume_role::aws::{self, Aws, AwsError, Identity};
+use aws_assume_role::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use super::{AssumeRole, Fault, Refusal, Reply, Request, StrictAws};
+
+/// The time after which the operator's real client gives a call up.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An operator's way to the strict AWS, with an access key.
+#[derive(Clone)]
+pub struct InProcess {
+    pub aws: StrictAws,
+    pub access_key_id: String,
+    /// How long a call takes.
+    pub latency: Duration,
+}
+
+impl InProcess {
+    async fn call(
+        &self,
+        operation: Operation,
+        key: (&str, Option<&str>),
+        region: &str,
+        request: Request,
+    ) -> Result<Reply, AwsError> {
+        tokio::time::sleep(self.latency).await;
+        let fault = self.aws.fault(&request);
+        let lost = |message: &str| {
+            self.aws
+                .record(key.0, region, &request, Some(&Refusal::new(0, message, "")));
+            Err(AwsError::Unavailable(answer(operation, None, message)))
+        };
+        match &fault {
+            Some(Fault::Reset) => return lost("connection reset"),
+            Some(Fault::Garbage | Fault::Truncated) => return lost("AWS's answer could not be read"),
+            Some(Fault::Hang) => {
+                tokio::time::sleep(CALL_TIMEOUT).await;
+                return lost("no answer within 30 s");
+            }
+            Some(Fault::Slow(pause)) => tokio::time::sleep((*pause).min(CALL_TIMEOUT)).await,
+            _ => {}
+        }
+        let reply = self.aws.answer(key.0, key.1, region, &request, fault.as_ref());
+        reply.map_err(|refusal| {
+            let mut told = answer(operation, Some(&refusal.code), &refusal.message);
+            told.retry_after = refusal.retry_after.map(Duration::from_secs);
+            AwsError::from_answer(refusal.status, told)
+        })
+    }
+}
+
+fn answer(operation: Operation, code: Option<&str>, message: &str) -> Answer {
+    Answer {
+        operation,
+        code: code.map(str::to_owned),
+        message: message.to_owned(),
+        request_id: None,
+        retry_after: None,
+    }
+}
+
+impl Aws for InProcess {
+    fn region(&self) -> &str {
+        "eu-west-1"
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
+        async move {
+            let reply = self.call(
+                Operation::GetCallerIdentity,
+                (&self.access_key_id, None),
+                self.region(),
+                Request::GetCallerIdentity,
+            );
+            match reply.await? {
+                Reply::Identity { account, arn } => Ok(Identity::new(&account, &arn)),
+                other => unreachable!("{other:?}"),
+            }
+        }
+        .boxed()
+    }
+
+    fn assume_role<'a>(&'a self, request: &'a aws::AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
+        async move {
+            let session = &request.session;
+            let asked = AssumeRole {
+                role_arn: request.role_arn.clone(),
+                session_name: session.name.clone(),
+                duration: i64::try_from(request.duration.as_secs()).ok(),
+                policy: session.policy.clone(),
+                policy_arns: session.policy_arns.clone(),
+                tags: session.tags.clone().into_iter().collect(),
+                transitive_tag_keys: session.transitive_tag_keys.clone(),
+                external_id: session.external_id.clone(),
+                source_identity: session.source_identity.clone(),
+            };
+            let region = request.region.as_deref().unwrap_or(self.region());
+            let reply = self.call(
+                Operation::AssumeRole,
+                (&self.access_key_id, None),
+                region,
+                Request::AssumeRole(asked),
+            );
+            match reply.await? {
+                Reply::Session {
+                    access_key_id,
+                    secret,
+                    token,
+                    expiration,
+                } => Ok(Session {
+                    credentials: Credentials {
+                        access_key_id: access_key_id.into(),
+                        secret_access_key: secret.into(),
+                        session_token: token.into(),
+                    },
+                    expiration,
+                    answered: Some(self.aws.now()),
+                }),
+                other => unreachable!("{other:?}"),
+            }
+        }
+        .boxed()
+    }
+
+    fn registry_login<'a>(
+        &'a self,
+        region: &'a str,
+        credentials: &'a Credentials,
+    ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
+        async move {
+            let key = (
+                credentials.access_key_id.expose_secret(),
+                Some(credentials.session_token.expose_secret()),
+            );
+            let reply = self.call(
+                Operation::GetAuthorizationToken,
+                key,
+                region,
+                Request::GetAuthorizationToken,
+            );
+            match reply.await? {
+                Reply::Token { password, expiration } => Ok(RegistryLogin {
+                    username: "AWS".to_owned(),
+                    password: password.into(),
+                    expiration: Some(expiration),
+                }),
+                other => unreachable!("{other:?}"),
+            }
+        }
+        .boxed()
+    }
+}
