@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use tracing::{info, warn};
 
 use crate::aws::gate::{Gate, Pass, Verdict};
 use crate::aws::{AssumeRole, Aws, AwsError};
-use crate::clock::Clock;
+use crate::clock::{Clock, Skew};
 use crate::cluster::{Cluster, ClusterError};
 use crate::refresh::advice::{self, CHAINED_SESSION_MAX};
 use crate::refresh::outcome::{Facts, Failure, Outcome, judge, pending};
@@ -38,8 +38,18 @@ pub struct Services {
     pub cluster: Arc<dyn Cluster>,
     /// The time.
     pub clock: Arc<dyn Clock>,
+    /// How far AWS's clock is from the operator's.
+    pub skew: Skew,
     /// The gate before AWS.
     pub gate: Gate,
+}
+
+impl Services {
+    /// The present, by AWS's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        shifted(self.clock.now(), self.skew.get())
+    }
 }
 
 /// What is known of the Secret.
@@ -63,8 +73,6 @@ pub struct Cycle {
     pub leftovers: BTreeSet<String>,
     /// The status as it is to be.
     pub status: Status,
-    /// How much later it is for AWS than by the operator's clock.
-    pub skew: SignedDuration,
     /// Whether the time of the refresh has come, whatever the clock says.
     pub overdue: bool,
     /// When the credentials end that the Secret held when it was last seen.
@@ -89,8 +97,6 @@ pub struct Report {
     pub leftovers: BTreeSet<String>,
     /// The status now.
     pub status: Status,
-    /// How much later it is for AWS than by the operator's clock.
-    pub skew: SignedDuration,
     /// Whether what was to be done is done.
     pub succeeded: bool,
     /// When the next cycle is due, by AWS's clock.
@@ -141,7 +147,6 @@ impl Cycle {
             observation: self.observation,
             leftovers: self.leftovers,
             status: self.status,
-            skew: self.skew,
             succeeded: !matches!(outcome, Outcome::Failed(_)),
             next,
         }
@@ -220,13 +225,8 @@ impl Cycle {
             refresh_request: self.watched.refresh_request.as_deref(),
             status: &self.status.content,
             overdue: self.overdue,
-            now: self.now(),
+            now: self.services.now(),
         }
-    }
-
-    /// The present, by AWS's clock.
-    fn now(&self) -> Timestamp {
-        shifted(self.services.clock.now(), self.skew)
     }
 
     /// What is known of the Secret, looked up if nothing is.
@@ -289,7 +289,8 @@ impl Cycle {
             Err(error) => return Err(self.advised(error, &request.role_arn).await),
         };
         if let Some(answered) = session.answered {
-            self.skew = skew(answered, self.services.clock.now());
+            let now = self.services.clock.now();
+            self.services.skew.set(skew(answered, now));
         }
         let (material, token_end) = match &wanted.format {
             Format::EcrDockerConfigJson(repository) => {
@@ -308,7 +309,7 @@ impl Cycle {
                 (Material::Session(session.credentials), None)
             }
         };
-        let issued = shifted(asked, self.skew);
+        let issued = shifted(asked, self.services.skew.get());
         let ends = believed(issued, wanted.duration, session.expiration, token_end);
         Ok(Issue {
             role_arn: request.role_arn,
@@ -426,7 +427,7 @@ impl Cycle {
             generation: self.watched.generation,
             wanted: self.watched.wanted.as_ref().ok(),
             held_until: self.held_until,
-            now: self.now(),
+            now: self.services.now(),
         }
     }
 }

@@ -8,14 +8,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::{Instrument, debug, info_span};
 
 use crate::cycle::{Cycle, Observation, Report, Services, Status};
 use crate::refresh::Trigger;
-use crate::refresh::schedule::{FLOOR, Patience, retry, shifted, since};
+use crate::refresh::schedule::{FLOOR, Patience, retry, since};
 use crate::secret::ObservedSecret;
 use crate::task::Task;
 use crate::wanted::Watched;
@@ -55,8 +55,6 @@ pub struct RoleState {
     /// The names of Secrets that the resource controls and does not want.
     leftovers: BTreeSet<String>,
     status: Status,
-    /// How much later it is for AWS than by the operator's clock.
-    skew: SignedDuration,
     /// When the next cycle is due, by AWS's clock, and whether that time has come.
     next: Option<Timestamp>,
     overdue: bool,
@@ -117,7 +115,6 @@ impl Actor for RoleActor {
                 written: true,
             },
             watched,
-            skew: SignedDuration::ZERO,
             next: None,
             overdue: false,
             alarm: None,
@@ -283,7 +280,6 @@ impl RoleState {
             observation: self.observation.clone(),
             leftovers: self.leftovers.clone(),
             status: self.status.clone(),
-            skew: self.skew,
             overdue: self.overdue,
             held_until: self.held_before(),
         };
@@ -353,7 +349,6 @@ impl RoleState {
         self.work = None;
         self.observation = report.observation;
         self.leftovers = report.leftovers;
-        self.skew = report.skew;
         self.next = report.next;
         self.overdue &= !report.succeeded;
         self.status_is(report.status);
@@ -389,7 +384,7 @@ impl RoleState {
     /// Sets the timer to the next cycle, or to the next attempt to write the status if that comes sooner.
     fn set_timer(&mut self, myself: &ActorRef<RoleMessage>) {
         self.alarm = None;
-        let now = shifted(self.services.clock.now(), self.skew);
+        let now = self.services.now();
         let status_again = (!self.status.written).then(|| {
             let failures = self.status_failures;
             let at = retry(now, Patience::Soon, failures, None, &self.watched.key.uid);

@@ -3,23 +3,22 @@
 //! It starts an actor when a resource appears, hands it every change, stops it when the resource goes, and starts it again, later each
 //! time, when it fails.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::aws::Aws;
 use crate::aws::gate::{Gate, Limits};
-use crate::clock::Clock;
+use crate::clock::{Clock, Skew};
 use crate::cluster::{Cluster, SecretEvent, WatchEvent};
 use crate::cycle::Services;
-use crate::refresh::schedule::since;
 use crate::role::{RoleActor, RoleMessage};
 use crate::secret::ObservedSecret;
 use crate::task::Task;
@@ -38,7 +37,7 @@ const FORGIVEN: Duration = Duration::from_secs(600);
 const CLOCK_CHECK: Duration = Duration::from_secs(10);
 
 /// How far the two may drift apart between two looks before the timers are set anew.
-const CLOCK_TOLERANCE: Duration = Duration::from_secs(2);
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
 /// The actor's code. Its data is in [`SupervisorState`].
 #[derive(Clone, Copy, Debug)]
@@ -75,7 +74,8 @@ pub struct World {
 /// The data of the supervisor.
 pub struct SupervisorState {
     services: Services,
-    roles: HashMap<String, Role>,
+    /// By UID, in an order that is the same at every run.
+    roles: BTreeMap<String, Role>,
     /// The UIDs by the actors that stand for them.
     actors: HashMap<ActorId, String>,
     /// The UIDs by namespace and name: a resource made again under its name has another UID.
@@ -132,6 +132,7 @@ impl Actor for Supervisor {
             aws: world.aws,
             cluster: world.cluster,
             clock: world.clock,
+            skew: Skew::default(),
         };
         let resources = services.cluster.watch();
         let secrets = services.cluster.watch_secrets();
@@ -143,7 +144,7 @@ impl Actor for Supervisor {
             _clock: check_clock(&myself),
             clock_seen: (Instant::now(), services.clock.now()),
             services,
-            roles: HashMap::new(),
+            roles: BTreeMap::new(),
             actors: HashMap::new(),
             names: HashMap::new(),
             listed: None,
@@ -351,10 +352,14 @@ impl SupervisorState {
     fn compare_clocks(&mut self) {
         let (instant, wall) = self.clock_seen;
         self.clock_seen = (Instant::now(), self.services.clock.now());
-        let passed = self.clock_seen.0 - instant;
-        let told = since(wall, self.clock_seen.1);
-        if passed.abs_diff(told) <= CLOCK_TOLERANCE {
+        let passed = SignedDuration::try_from(self.clock_seen.0 - instant).unwrap_or_default();
+        let told = self.clock_seen.1.duration_since(wall);
+        if (passed - told).abs() <= CLOCK_TOLERANCE {
             return;
+        }
+        // A clock that was set back tells so. One that leapt ahead may have been right all the time: so it looks after a suspension.
+        if told < passed {
+            self.services.skew.set_back(passed - told);
         }
         warn!(
             passed_seconds = passed.as_secs(),

@@ -282,6 +282,11 @@ impl StrictAws {
         Some(state.principals.get(access_key_id)?.session.as_ref()?.expiration)
     }
 
+    /// When a registry token ends, by the beginning of its password.
+    pub fn token_end(&self, password: &str) -> Option<Timestamp> {
+        Some(self.state().tokens.get(password)?.expiration)
+    }
+
     /// What goes wrong with this call.
     pub fn fault(&self, request: &Request) -> Option<Fault> {
         self.state().plan.as_mut().and_then(|plan| plan(request))

@@ -1,0 +1,66 @@
+//! What a life did, so that nobody has to believe that it tested anything.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Credentials written into Secrets.
+    pub refreshes: u64,
+    /// What was made to happen, by kind.
+    pub faults: BTreeMap<String, u64>,
+    /// Calls to AWS, by kind and outcome.
+    pub calls: BTreeMap<String, u64>,
+    /// The smallest time that replaced credentials still had to live, in seconds, where nothing excused a smaller one.
+    pub smallest_margin: Option<i64>,
+    /// The longest time from the end of an outage until every Secret was valid again, in seconds.
+    pub worst_recovery: Option<u64>,
+    /// Seconds during which Secrets held expired credentials although they need not have.
+    pub expired_seconds: u64,
+    /// Secrets whose credentials ended while everything that could have renewed them was away.
+    pub excused: u64,
+}
+
+impl Figures {
+    pub fn count(&mut self, kind: &str) {
+        *self.faults.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    pub fn injected(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.refreshes += other.refreshes;
+        self.expired_seconds += other.expired_seconds;
+        self.excused += other.excused;
+        for (kind, number) in &other.faults {
+            *self.faults.entry(kind.clone()).or_default() += number;
+        }
+        for (kind, number) in &other.calls {
+            *self.calls.entry(kind.clone()).or_default() += number;
+        }
+        self.smallest_margin = [self.smallest_margin, other.smallest_margin]
+            .into_iter()
+            .flatten()
+            .min();
+        self.worst_recovery = self.worst_recovery.max(other.worst_recovery);
+    }
+}
+
+impl fmt::Display for Figures {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} refreshes, {} things injected, expired although avoidable {} s, excused {}, smallest margin {} s, worst recovery {} s; injected {:?}; calls {:?}",
+            self.refreshes,
+            self.injected(),
+            self.expired_seconds,
+            self.excused,
+            self.smallest_margin.unwrap_or_default(),
+            self.worst_recovery.unwrap_or_default(),
+            self.faults,
+            self.calls,
+        )
+    }
+}
