@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::aws::gate::{Gate, Pass, Verdict};
@@ -16,7 +17,7 @@ use crate::cluster::{Cluster, ClusterError};
 use crate::refresh::advice::{self, CHAINED_SESSION_MAX};
 use crate::refresh::outcome::{Facts, Failure, Outcome, judge, pending};
 use crate::refresh::plan::{self, Plan, Situation, plan};
-use crate::refresh::schedule::{Believed, Validity, believed, later, shifted, skew, whole_seconds};
+use crate::refresh::schedule::{Believed, Validity, believed, later, shifted, since, skew, whole_seconds};
 use crate::resource::AWSAssumeRoleStatus;
 use crate::secret::ownership::{Ownership, ownership};
 use crate::secret::{self, Material, ObservedSecret, RenderError, Repair, WantedSecret};
@@ -73,8 +74,8 @@ pub struct Cycle {
     pub leftovers: BTreeSet<String>,
     /// The status as it is to be.
     pub status: Status,
-    /// Whether the time of the refresh has come, whatever the clock says.
-    pub overdue: bool,
+    /// The end of credentials whose time to be replaced has come, whatever the clock says now.
+    pub overdue: Option<Timestamp>,
     /// When the credentials end that the Secret held when it was last seen.
     pub held_until: Option<Timestamp>,
 }
@@ -97,10 +98,17 @@ pub struct Report {
     pub leftovers: BTreeSet<String>,
     /// The status now.
     pub status: Status,
-    /// Whether what was to be done is done.
-    pub succeeded: bool,
-    /// When the next cycle is due, by AWS's clock.
-    pub next: Option<Timestamp>,
+    /// When the next cycle is due.
+    pub next: Option<Next>,
+}
+
+/// When a cycle is due: by AWS's clock, and by one that never jumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Next {
+    /// By AWS's clock, as it was known.
+    pub at: Timestamp,
+    /// By the other.
+    pub instant: Instant,
 }
 
 /// Credentials fresh from AWS.
@@ -138,7 +146,12 @@ impl Cycle {
             Outcome::Failed(failure) => warn!(reason = %failure.reason(), "not refreshed: {failure}"),
         }
 
-        let (status, next) = judge(&self.status.content, self.facts(), &outcome);
+        let facts = self.facts();
+        let (status, next) = judge(&self.status.content, facts, &outcome);
+        let next = next.map(|at| Next {
+            at,
+            instant: Instant::now() + since(facts.now, at),
+        });
         // An operator that is stopping has nothing to say of a resource.
         if !matches!(outcome, Outcome::Failed(Failure::Stopping(_))) {
             self.show(status).await;
@@ -147,7 +160,6 @@ impl Cycle {
             observation: self.observation,
             leftovers: self.leftovers,
             status: self.status,
-            succeeded: !matches!(outcome, Outcome::Failed(_)),
             next,
         }
     }

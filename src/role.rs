@@ -13,7 +13,7 @@ use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tracing::{Instrument, debug, info_span};
 
-use crate::cycle::{Cycle, Observation, Report, Services, Status};
+use crate::cycle::{Cycle, Next, Observation, Report, Services, Status};
 use crate::refresh::Trigger;
 use crate::refresh::schedule::{FLOOR, Patience, retry, since};
 use crate::secret::ObservedSecret;
@@ -55,9 +55,10 @@ pub struct RoleState {
     /// The names of Secrets that the resource controls and does not want.
     leftovers: BTreeSet<String>,
     status: Status,
-    /// When the next cycle is due, by AWS's clock, and whether that time has come.
-    next: Option<Timestamp>,
-    overdue: bool,
+    /// When the next cycle is due.
+    next: Option<Next>,
+    /// The end of credentials whose time to be replaced has come, whatever the clock says now.
+    overdue: Option<Timestamp>,
     alarm: Option<Alarm>,
     work: Option<Task>,
     /// What was seen of the Secret while a cycle was under way.
@@ -116,7 +117,7 @@ impl Actor for RoleActor {
             },
             watched,
             next: None,
-            overdue: false,
+            overdue: None,
             alarm: None,
             work: None,
             seen_meanwhile: None,
@@ -258,7 +259,9 @@ impl RoleState {
                     Some(_) => Trigger::Retry,
                 };
                 // A retry finds out by itself whether there is anything left to do.
-                self.overdue |= trigger == Trigger::Due;
+                if let (Trigger::Due, Observation::Seen(Some(secret))) = (trigger, &self.observation) {
+                    self.overdue = secret.expiration();
+                }
                 self.start_cycle(myself, trigger);
             }
             Purpose::Secret => {
@@ -350,7 +353,6 @@ impl RoleState {
         self.observation = report.observation;
         self.leftovers = report.leftovers;
         self.next = report.next;
-        self.overdue &= !report.succeeded;
         self.status_is(report.status);
         self.settle(myself);
     }
@@ -384,15 +386,14 @@ impl RoleState {
     /// Sets the timer to the next cycle, or to the next attempt to write the status if that comes sooner.
     fn set_timer(&mut self, myself: &ActorRef<RoleMessage>) {
         self.alarm = None;
-        let now = self.services.now();
         let status_again = (!self.status.written).then(|| {
-            let failures = self.status_failures;
-            let at = retry(now, Patience::Soon, failures, None, &self.watched.key.uid);
-            (at, Purpose::Status)
+            let now = self.services.now();
+            let at = retry(now, Patience::Soon, self.status_failures, None, &self.watched.key.uid);
+            (Instant::now() + since(now, at), Purpose::Status)
         });
-        let cycle = self.next.map(|at| (at, Purpose::Cycle));
+        let cycle = self.next.map(|next| (next.instant, Purpose::Cycle));
         if let Some((at, purpose)) = cycle.into_iter().chain(status_again).min_by_key(|(at, _)| *at) {
-            self.set_alarm(myself, purpose, Instant::now() + since(now, at));
+            self.set_alarm(myself, purpose, at);
         }
     }
 
@@ -412,14 +413,18 @@ impl RoleState {
     }
 
     /// The clock that tells the ends of credentials jumped, or the machine was suspended, during which timers stand still. Which of the two,
-    /// and whether the clock is right now, cannot be known: the sooner of what the old timer and the new time say is the safe one.
+    /// and whether the clock is right now, cannot be known: the sooner of what the timer and the new time say is the safe one.
     fn clock_stepped(&mut self, myself: &ActorRef<RoleMessage>) {
-        let Some(before) = self.alarm.take() else {
+        let Some(next) = &mut self.next else {
             return;
         };
-        self.set_timer(myself);
-        if self.alarm.as_ref().is_none_or(|alarm| alarm.at > before.at) {
-            self.set_alarm(myself, before.purpose, before.at);
+        let told = Instant::now() + since(self.services.now(), next.at);
+        if told < next.instant {
+            next.instant = told;
+            // What the alarm was for otherwise is seen to by the cycle.
+            if self.work.is_none() {
+                self.set_timer(myself);
+            }
         }
     }
 }

@@ -69,7 +69,8 @@ impl Budget {
     /// How long until there is one.
     #[must_use]
     pub fn wait(&self) -> Duration {
-        Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / self.rate)
+        // A little more than it takes, since numbers are rounded and timers count milliseconds.
+        Duration::from_secs_f64((1.0 - self.tokens).max(0.0) / self.rate) + Duration::from_millis(1)
     }
 
     /// AWS threw a call out: half as many from now on.

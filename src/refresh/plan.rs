@@ -43,8 +43,8 @@ pub struct Situation<'a> {
     pub refresh_request: Option<&'a str>,
     /// The status that was last written.
     pub status: &'a AWSAssumeRoleStatus,
-    /// Whether the time of the refresh has come, whatever the clock says.
-    pub overdue: bool,
+    /// The end of credentials whose time to be replaced has come, whatever the clock says now.
+    pub overdue: Option<Timestamp>,
     /// The present, by AWS's clock.
     pub now: Timestamp,
 }
@@ -82,7 +82,8 @@ fn is_good(situation: Situation<'_>, secret: &ObservedSecret, validity: Validity
         resource, wanted, now, ..
     } = situation;
     let answered = situation.refresh_request.is_none_or(|request| secret.answers(request));
-    answered && !situation.overdue && now < due_of(resource, wanted, validity)
+    let overdue = situation.overdue == Some(validity.expiration);
+    answered && !overdue && now < due_of(resource, wanted, validity)
 }
 
 /// For how long a Secret holds what is wanted, if it does. The Secret tells the end; the beginning is in the status, as long as that speaks
@@ -194,7 +195,7 @@ mod tests {
             wanted: &wanted,
             refresh_request: None,
             status: &status,
-            overdue: false,
+            overdue: None,
             now,
         };
         change(&mut situation);
@@ -222,7 +223,7 @@ mod tests {
         assert_eq!(planned(Some(&valid), at(539)), Plan::Keep(FULL()));
         assert!(matches!(planned(Some(&valid), at(600)), Plan::Replace(_)));
         assert!(matches!(planned(Some(&valid), at(2000)), Plan::Replace(_)));
-        let overdue = planned_in(Some(&valid), at(0), |situation| situation.overdue = true);
+        let overdue = planned_in(Some(&valid), at(0), |situation| situation.overdue = Some(at(900)));
         assert!(matches!(overdue, Plan::Replace(_)));
     }
 
@@ -298,7 +299,7 @@ mod tests {
             wanted: &suspended,
             refresh_request: Some("now"),
             status: &status,
-            overdue: true,
+            overdue: Some(at(900)),
             now: at(0),
         };
         assert_eq!(plan(situation, None), Plan::Suspended);
@@ -321,7 +322,7 @@ mod tests {
                 wanted: &wanted,
                 refresh_request: None,
                 status,
-                overdue: false,
+                overdue: None,
                 now: at(20),
             };
             plan(situation, Some(&short))

@@ -35,6 +35,10 @@ pub struct Setting {
 /// Lives it, and ends the process at the first broken promise.
 pub fn live(setting: &Setting) -> Figures {
     silence_planted_panics();
+    // With RUST_LOG set, the operator tells what it does as it does in earnest.
+    if std::env::var_os("RUST_LOG").is_some() {
+        aws_assume_role::telemetry::logs::start(aws_assume_role::telemetry::logs::LogFormat::Human);
+    }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -79,9 +83,12 @@ impl Aws for WatchedAws {
     }
 
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
-        if let Some(uid) = self.owners.lock().unwrap().get(&request.role_arn) {
+        let uid = self.owners.lock().unwrap().get(&request.role_arn).cloned();
+        if let Some(uid) = uid {
+            let uid = uid.as_str();
             self.checks.asked(uid);
-            if self.random.lock().unwrap().u32(0..20_000) == 0 {
+            let panics = self.random.lock().unwrap().u32(0..20_000) == 0;
+            if panics {
                 self.checks.count("actor: panic");
                 self.checks.reason(uid);
                 self.checks.status_unsure(uid);
@@ -547,8 +554,12 @@ impl Life {
     fn clock_lies(&mut self) {
         let by = self.random.i64(60..7200) * if self.random.bool() { 1 } else { -1 };
         let seconds = self.random.u64(300..20_000);
-        let time = self.time.clone();
-        if self.for_a_while("clock", seconds, move || time.lie_by(0)) {
+        let (time, checks) = (self.time.clone(), self.checks.clone());
+        if self.for_a_while("clock", seconds, move || {
+            checks.note("* clock is right again");
+            time.lie_by(0);
+        }) {
+            self.checks.note(&format!("* clock is ahead by {by} s"));
             self.checks.count("clock: stepped");
             self.checks.reason_for_all();
             self.time.lie_by(by);

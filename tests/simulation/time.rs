@@ -16,13 +16,19 @@ pub struct Time {
     begin: Instant,
     /// By how many seconds the operator's clock is ahead.
     lie: Arc<AtomicI64>,
+    /// When that last changed, in seconds since the beginning.
+    changed: Arc<AtomicI64>,
 }
+
+/// How long the operator may take to find out that its clock jumped, in seconds.
+const NOTICE: u64 = 15;
 
 impl Time {
     pub fn begin() -> Self {
         Self {
             begin: Instant::now(),
             lie: Arc::default(),
+            changed: Arc::new(AtomicI64::new(-1000)),
         }
     }
 
@@ -38,10 +44,15 @@ impl Time {
 
     pub fn lie_by(&self, seconds: i64) {
         self.lie.store(seconds, Ordering::SeqCst);
+        self.changed
+            .store(i64::try_from(self.seconds()).unwrap(), Ordering::SeqCst);
     }
 
+    /// Whether the operator's clock is wrong, or was a moment ago.
     pub fn lies(&self) -> bool {
-        self.lie.load(Ordering::SeqCst) != 0
+        let changed = self.changed.load(Ordering::SeqCst);
+        let since = i64::try_from(self.seconds()).unwrap() - changed;
+        self.lie.load(Ordering::SeqCst) != 0 || since < NOTICE.cast_signed()
     }
 }
 
