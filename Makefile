@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test build crds tools
+.PHONY: help demo up down test soak build crds tools
 
 help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -25,7 +25,11 @@ test: build ## Runs all tests: format, lints, unit tests, end-to-end tests.
 	cargo fmt --all --check
 	cargo clippy --all-targets --quiet -- --deny warnings
 	cargo test --lib --bins
+	cargo test --test simulation -- --nocapture
 	cargo test --test stories -- --test-threads=4
+
+soak: build ## Lives more simulated months: make soak SEEDS=1000. Also FIRST_SEED, DAYS and RESOURCES.
+	SEEDS=$(or $(SEEDS),20) cargo test --test simulation every_promise -- --nocapture
 
 # The parts are built beside the operator, which needs the machine for about as long. Nothing is built twice: demo and tests use the same.
 build: tools

@@ -59,7 +59,7 @@ pub enum Observation {
     /// Nothing: it must be looked at.
     Unknown,
     /// It was seen so, or seen not to be there.
-    Seen(Option<Box<ObservedSecret>>),
+    Seen(Option<Arc<ObservedSecret>>),
 }
 
 /// One cycle of one resource.
@@ -172,7 +172,7 @@ impl Cycle {
         let mut issue: Option<Issue> = None;
         for _ in 0..WRITE_ATTEMPTS {
             let observed = self.observe(wanted).await?;
-            let over = match plan(self.situation(wanted), observed.as_ref()) {
+            let over = match plan(self.situation(wanted), observed.as_deref()) {
                 Plan::Suspended => return Ok(Outcome::Suspended),
                 // What is in the way now may be gone at the next look.
                 Plan::Foreign(holder) => {
@@ -188,15 +188,14 @@ impl Cycle {
                     self.delete_leftovers(wanted).await?;
                     return Ok(Outcome::Kept(validity));
                 }
-                Plan::Repair(validity, over) => {
-                    if self.repair(wanted, &over).await? {
+                Plan::Repair(validity) => {
+                    if self.repair(wanted, observed.as_deref()).await? {
                         self.delete_leftovers(wanted).await?;
                         return Ok(Outcome::Kept(validity));
                     }
                     continue;
                 }
-                Plan::Create => None,
-                Plan::Replace(over) => Some(over),
+                Plan::Create | Plan::Replace => observed,
             };
             let fresh = match issue.take() {
                 Some(fresh) => fresh,
@@ -242,13 +241,13 @@ impl Cycle {
     }
 
     /// What is known of the Secret, looked up if nothing is.
-    async fn observe(&mut self, wanted: &Wanted) -> Result<Option<ObservedSecret>, Failure> {
+    async fn observe(&mut self, wanted: &Wanted) -> Result<Option<Arc<ObservedSecret>>, Failure> {
         let known = match &self.observation {
             Observation::Seen(secret) => secret.clone(),
             Observation::Unknown => {
                 let namespace = &self.watched.key.namespace;
                 let seen = self.services.cluster.observe_secret(namespace, &wanted.secret_name);
-                let seen = seen.await?.map(Box::new);
+                let seen = seen.await?.map(Arc::new);
                 self.observation = Observation::Seen(seen.clone());
                 seen
             }
@@ -259,7 +258,7 @@ impl Cycle {
         self.held_until = held
             .and_then(|secret| plan::held(self.situation(wanted), secret))
             .map(|validity| validity.expiration);
-        Ok(known.map(|secret| *secret))
+        Ok(known)
     }
 
     /// Looks at the Secret of a suspended resource, whose end is worth telling. It is not worth failing for.
@@ -365,7 +364,7 @@ impl Cycle {
         self.observation = Observation::Unknown;
         match (written, over) {
             (Ok(seen), _) => {
-                self.observation = Observation::Seen(Some(Box::new(seen)));
+                self.observation = Observation::Seen(Some(Arc::new(seen)));
                 Ok(true)
             }
             (Err(ClusterError::Immutable(_)), Some(over)) => {
@@ -381,13 +380,16 @@ impl Cycle {
     }
 
     /// Puts right what is wrong on the Secret beside its credentials. `false` when it is not as it was seen any more.
-    async fn repair(&mut self, wanted: &Wanted, over: &ObservedSecret) -> Result<bool, Failure> {
+    async fn repair(&mut self, wanted: &Wanted, over: Option<&ObservedSecret>) -> Result<bool, Failure> {
+        let Some(over) = over else {
+            return Ok(false);
+        };
         let repair = Repair::new(&self.watched.key, wanted, over);
         self.observation = Observation::Unknown;
         match self.services.cluster.repair_secret(&repair, over).await {
             Ok(seen) => {
                 info!(secret = wanted.secret_name, "repaired");
-                self.observation = Observation::Seen(Some(Box::new(seen)));
+                self.observation = Observation::Seen(Some(Arc::new(seen)));
                 Ok(true)
             }
             Err(ClusterError::Changed(_) | ClusterError::Gone(_)) => Ok(false),

@@ -202,7 +202,7 @@ impl RoleState {
         {
             // The operator's own write, or what was before it.
         } else {
-            self.observation = Observation::Seen(Some(secret));
+            self.observation = Observation::Seen(Some(Arc::from(secret)));
             self.secret_changed(myself);
         }
     }

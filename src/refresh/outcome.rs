@@ -281,17 +281,27 @@ fn suspended(previous: &AWSAssumeRoleStatus, facts: Facts<'_>, valid: Option<Tim
             (ready, Reason::Suspended, &message),
             (refreshed, Reason::Suspended, &message),
         ),
-        ..told_before(previous, base)
+        ..told_before(previous, facts, base)
     }
 }
 
-/// What the previous status told of the credentials, which still holds.
-fn told_before(previous: &AWSAssumeRoleStatus, base: AWSAssumeRoleStatus) -> AWSAssumeRoleStatus {
+/// What the previous status told of the credentials, where that still holds. A Secret may hold others by now: those of a write whose answer
+/// was lost.
+fn told_before(previous: &AWSAssumeRoleStatus, facts: Facts<'_>, base: AWSAssumeRoleStatus) -> AWSAssumeRoleStatus {
+    let told = previous.expiration.as_ref().map(|end| end.0);
+    let others = facts
+        .held_until
+        .map(whole_seconds)
+        .filter(|end| Some(*end) != told.map(whole_seconds));
+    let (expiration, last_refresh_time) = match (others, facts.wanted) {
+        (Some(end), Some(wanted)) => (Some(time(end)), end.checked_sub(wanted.duration).ok().map(time)),
+        _ => (previous.expiration.clone(), previous.last_refresh_time.clone()),
+    };
     AWSAssumeRoleStatus {
         role_arn: previous.role_arn.clone(),
         secret_name: previous.secret_name.clone(),
-        expiration: previous.expiration.clone(),
-        last_refresh_time: previous.last_refresh_time.clone(),
+        expiration,
+        last_refresh_time,
         failures: previous.failures,
         ..base
     }
@@ -326,7 +336,7 @@ fn failed(previous: &AWSAssumeRoleStatus, facts: Facts<'_>, failure: &Failure, f
             ("False", reason, &message),
         ),
         failures: Some(i32::try_from(failures).unwrap_or(i32::MAX)),
-        ..told_before(previous, base)
+        ..told_before(previous, facts, base)
     }
 }
 

@@ -280,3 +280,12 @@ fn a_pause_that_aws_asks_for_is_granted_up_to_a_minute() {
     assert_eq!(next(20), Some(at(20)));
     assert_eq!(next(86_400), Some(at(60)));
 }
+
+#[test]
+fn a_failure_speaks_of_the_credentials_that_are_there() {
+    let (status, _) = judged(&AWSAssumeRoleStatus::default(), at(1), Some(at(900)), &issued());
+    // The answer to a write was lost, and the Secret holds newer ones.
+    let (failing, _) = judged(&status, at(700), Some(at(1500)), &aws(AwsError::Unavailable));
+    assert_eq!(failing.expiration, Some(Time(at(1500))));
+    assert_eq!(failing.last_refresh_time, Some(Time(at(600))));
+}

@@ -25,11 +25,11 @@ pub enum Plan {
     /// The Secret holds what is wanted, and it is not time yet.
     Keep(Validity),
     /// The Secret holds the credentials that are wanted, but something else on it is not right.
-    Repair(Validity, Box<ObservedSecret>),
+    Repair(Validity),
     /// New credentials are needed, for a new Secret.
     Create,
     /// New credentials are needed, in place of those of the Secret that was seen.
-    Replace(Box<ObservedSecret>),
+    Replace,
 }
 
 /// What a plan is made from.
@@ -62,16 +62,16 @@ pub fn plan(situation: Situation<'_>, observed: Option<&ObservedSecret>) -> Plan
     match ownership(secret, resource) {
         Ownership::Foreign(holder) => Plan::Foreign(holder),
         Ownership::Leaving => Plan::Leaving,
-        Ownership::Adoptable => Plan::Replace(Box::new(secret.clone())),
+        Ownership::Adoptable => Plan::Replace,
         Ownership::Ours => match held(situation, secret) {
             Some(validity) if is_good(situation, secret, validity) => {
                 let right = Envelope::of(wanted).is_on(secret) && secret.foreign_keys(&wanted.format).is_empty();
                 match right {
                     true => Plan::Keep(validity),
-                    false => Plan::Repair(validity, Box::new(secret.clone())),
+                    false => Plan::Repair(validity),
                 }
             }
-            _ => Plan::Replace(Box::new(secret.clone())),
+            _ => Plan::Replace,
         },
     }
 }
@@ -221,10 +221,10 @@ mod tests {
         let valid = ours("hash", &at(900).to_string());
         assert_eq!(planned(Some(&valid), at(0)), Plan::Keep(FULL()));
         assert_eq!(planned(Some(&valid), at(539)), Plan::Keep(FULL()));
-        assert!(matches!(planned(Some(&valid), at(600)), Plan::Replace(_)));
-        assert!(matches!(planned(Some(&valid), at(2000)), Plan::Replace(_)));
+        assert!(matches!(planned(Some(&valid), at(600)), Plan::Replace));
+        assert!(matches!(planned(Some(&valid), at(2000)), Plan::Replace));
         let overdue = planned_in(Some(&valid), at(0), |situation| situation.overdue = Some(at(900)));
-        assert!(matches!(overdue, Plan::Replace(_)));
+        assert!(matches!(overdue, Plan::Replace));
     }
 
     #[test]
@@ -236,7 +236,7 @@ mod tests {
             ours("hash", ""),
             ours("hash", &at(5000).to_string()),
         ] {
-            assert!(matches!(planned(Some(&stale), at(0)), Plan::Replace(_)));
+            assert!(matches!(planned(Some(&stale), at(0)), Plan::Replace));
         }
     }
 
@@ -244,7 +244,7 @@ mod tests {
     fn a_secret_is_written_only_by_its_owner() {
         let end = at(900).to_string();
         let mentioned = secret("hash", &end, None, "uid-1");
-        assert!(matches!(planned(Some(&mentioned), at(0)), Plan::Replace(_)));
+        assert!(matches!(planned(Some(&mentioned), at(0)), Plan::Replace));
         assert_eq!(
             planned(Some(&secret("hash", &end, Some(true), "uid-0")), at(0)),
             Plan::Leaving
@@ -263,18 +263,18 @@ mod tests {
                 situation.refresh_request = Some(request)
             })
         };
-        assert!(matches!(requested(&valid, "1"), Plan::Replace(_)));
+        assert!(matches!(requested(&valid, "1"), Plan::Replace));
         let annotations = valid.metadata.annotations.as_mut().unwrap();
         annotations.insert("pincette.net/refresh".into(), "1".into());
         assert_eq!(requested(&valid, "1"), Plan::Keep(FULL()));
-        assert!(matches!(requested(&valid, "2"), Plan::Replace(_)));
+        assert!(matches!(requested(&valid, "2"), Plan::Replace));
     }
 
     #[test]
     fn what_is_wrong_beside_the_credentials_is_repaired_without_new_ones() {
         let mut unlabelled = ours("hash", &at(900).to_string());
         unlabelled.metadata.labels = None;
-        assert!(matches!(planned(Some(&unlabelled), at(1)), Plan::Repair(..)));
+        assert!(matches!(planned(Some(&unlabelled), at(1)), Plan::Repair(_)));
 
         let mut crowded = ours("hash", &at(900).to_string());
         let keys = |keys: &[&str]| keys.iter().map(|key| (*key).to_owned()).collect();
@@ -283,10 +283,10 @@ mod tests {
             others: keys(&["extra"]),
             annotations: true,
         });
-        assert!(matches!(planned(Some(&crowded), at(1)), Plan::Repair(..)));
+        assert!(matches!(planned(Some(&crowded), at(1)), Plan::Repair(_)));
 
         crowded.provenance.as_mut().unwrap().ours.remove("awsSessionToken");
-        assert!(matches!(planned(Some(&crowded), at(1)), Plan::Replace(_)));
+        assert!(matches!(planned(Some(&crowded), at(1)), Plan::Replace));
     }
 
     #[test]
@@ -332,13 +332,13 @@ mod tests {
             expiration: at(60),
         };
         assert_eq!(with(&status), Plan::Keep(validity));
-        assert!(matches!(planned(Some(&short), at(20)), Plan::Replace(_)));
+        assert!(matches!(planned(Some(&short), at(20)), Plan::Replace));
 
         // A status that speaks of other credentials tells nothing.
         let other = AWSAssumeRoleStatus {
             expiration: Some(Time(at(61))),
             ..status
         };
-        assert!(matches!(with(&other), Plan::Replace(_)));
+        assert!(matches!(with(&other), Plan::Replace));
     }
 }

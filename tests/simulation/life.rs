@@ -186,6 +186,7 @@ impl Life {
                 aws: aws.clone(),
                 access_key_id: KEY.to_owned(),
                 latency: Duration::from_millis(80),
+                identity: Arc::default(),
             },
             checks: checks.clone(),
             owners: owners.clone(),
@@ -221,7 +222,7 @@ impl Life {
             }
         });
         while self.time.seconds() < end {
-            let pause = self.random.u64(30..1200);
+            let pause = self.random.u64(60..4500);
             tokio::time::sleep(Duration::from_secs(pause)).await;
             self.something_happens().await;
         }
@@ -262,9 +263,9 @@ impl Life {
 
     fn spec(&mut self, name: &str) -> AWSAssumeRoleSpec {
         let duration = match self.random.u32(0..100) {
-            0..5 => 900,
-            5..30 => 3600,
-            30..60 => 14_400,
+            0..2 => 900,
+            2..10 => 3600,
+            10..35 => 14_400,
             _ => 43_200,
         };
         let mut spec = AWSAssumeRoleSpec {

@@ -18,6 +18,10 @@ mod time;
 use figures::Figures;
 use life::Setting;
 
+/// A month is millions of small objects.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable)
         .ok()

@@ -1,5 +1,6 @@
 //! The strict AWS behind the operator's own trait, for the simulation.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_assume_role::aws::error::{Answer, Operation};
@@ -20,6 +21,8 @@ pub struct InProcess {
     pub access_key_id: String,
     /// How long a call takes.
     pub latency: Duration,
+    /// Asked for once, as the real client does.
+    pub identity: Arc<OnceLock<Identity>>,
 }
 
 impl InProcess {
@@ -73,6 +76,9 @@ impl Aws for InProcess {
 
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
         async move {
+            if let Some(identity) = self.identity.get() {
+                return Ok(identity.clone());
+            }
             let reply = self.call(
                 Operation::GetCallerIdentity,
                 (&self.access_key_id, None),
@@ -80,7 +86,9 @@ impl Aws for InProcess {
                 Request::GetCallerIdentity,
             );
             match reply.await? {
-                Reply::Identity { account, arn } => Ok(Identity::new(&account, &arn)),
+                Reply::Identity { account, arn } => {
+                    Ok(self.identity.get_or_init(|| Identity::new(&account, &arn)).clone())
+                }
                 other => unreachable!("{other:?}"),
             }
         }
