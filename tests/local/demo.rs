@@ -16,7 +16,13 @@ use serde_json::Value;
 use crate::environment::{self, folder};
 use crate::support::{part, root};
 
-const EXAMPLES: [&str; 3] = ["map.yaml", "file.yaml", "ecr-docker-config-json.yaml"];
+const EXAMPLES: [&str; 5] = [
+    "map.yaml",
+    "file.yaml",
+    "ecr-docker-config-json.yaml",
+    "credential-process.yaml",
+    "template.yaml",
+];
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -50,7 +56,7 @@ pub async fn run() -> Result<()> {
         decoded(&map, "awsSecretAccessKey")?,
         decoded(&map, "awsSessionToken")?,
     ];
-    prove("Map  my-app-credentials   ", &endpoint, &parts, "my-app-role").await?;
+    prove("Map my-app-credentials", &endpoint, &parts, "my-app-role").await?;
     let file = decoded(&secret("my-backup-credentials")?, "credentials")?;
     let line = |name: &str| {
         let line = file.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
@@ -62,6 +68,30 @@ pub async fn run() -> Result<()> {
         line("aws_session_token")?,
     ];
     prove("File my-backup-credentials", &endpoint, &parts, "writer").await?;
+    let document = decoded(&secret("my-worker-credentials")?, "credentials.json")?;
+    let document: Value = serde_json::from_str(&document).map_err(|error| error.to_string())?;
+    let field = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
+    let parts = [field("AccessKeyId"), field("SecretAccessKey"), field("SessionToken")];
+    prove("CredentialProcess my-worker-credentials", &endpoint, &parts, "worker").await?;
+    let properties = decoded(&secret("my-legacy-app-configuration")?, "app.properties")?;
+    let property = |name: &str| {
+        let line = properties
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}=")));
+        line.map(str::to_owned).ok_or(format!("the template gave no {name}"))
+    };
+    let parts = [
+        property("s3.access-key")?,
+        property("s3.secret-key")?,
+        property("s3.session-token")?,
+    ];
+    prove(
+        "Template my-legacy-app-configuration",
+        &endpoint,
+        &parts,
+        "my-legacy-app",
+    )
+    .await?;
     prove_login(&decoded(&secret("my-images-pull")?, ".dockerconfigjson")?)?;
 
     step("They are replaced long before they end");
@@ -191,7 +221,7 @@ async fn prove(what: &str, endpoint: &str, parts: &[String; 3], role: &str) -> R
     if !arn.contains(&format!(":assumed-role/{role}/")) {
         return Err(format!("{what} is not a session of {role} but {arn}"));
     }
-    good(&format!("{what}  get-caller-identity → {arn}"));
+    good(&format!("{what:<40} get-caller-identity → {arn}"));
     Ok(())
 }
 
@@ -211,7 +241,8 @@ fn prove_login(config: &str) -> Result<()> {
     if password.is_empty() || auth != format!("AWS:{password}") {
         return Err("the docker config is not a login".to_owned());
     }
-    good(&format!("ECR  my-images-pull             a login as AWS for {url}"));
+    let what = "EcrDockerConfigJson my-images-pull";
+    good(&format!("{what:<40} a login as AWS for {url}"));
     Ok(())
 }
 

@@ -4,7 +4,7 @@
 //! comes from. Every call is recorded; a plan can make any call fail, in any of the ways in which networks and services fail.
 
 // Three test programs share this; none uses all of it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::large_enum_variant)]
 
 pub mod http;
 pub mod in_process;
