@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test soak build crds tools
+.PHONY: help demo up down test soak bench build crds tools
 
 help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 16
@@ -38,6 +38,9 @@ build: tools
 	tail -n +1 -f target/parts/build.log --pid=$$parts 2>/dev/null & \
 	cargo build --bins --examples --tests || { kill $$parts; exit 1; }; \
 	wait $$parts || { echo "The parts were not built, see target/parts/build.log"; exit 1; }
+
+bench: build ## Measures what one operator carries: make bench RESOURCES=10000.
+	RESOURCES=$(or $(RESOURCES),2000) cargo run --quiet --example bench
 
 crds: ## Writes the custom resource definition anew from the types.
 	cargo run --quiet --bin aws-assume-role -- crd > crds/awsassumeroles.pincette.net.yaml

@@ -258,7 +258,12 @@ impl Checks {
             }
         }
         let mut state = self.state();
-        if ended.is_empty()
+        let waiting = ended.iter().filter(|name| {
+            let held = state.held.get(*name);
+            held.is_some_and(|held| !state.is_hindered(&held.owner))
+        });
+        if waiting.count() == 0
+            && state.everybody.values().all(|hindrance| hindrance.since.is_none())
             && let Some(since) = state.recovering.take()
         {
             let took = u64::try_from(now.as_second() - since).unwrap_or_default();

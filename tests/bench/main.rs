@@ -1,0 +1,107 @@
+//! How much one operator carries: many resources on a real API server, against the strict AWS. `make bench` runs it. Machines are noisy:
+//! the ratios are worth more than the numbers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+#[path = "../strict_aws/mod.rs"]
+mod strict_aws;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::fmt::Write;
+use std::fs;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::json;
+
+use strict_aws::http::{HttpFront, clock};
+use strict_aws::{StrictAws, allow_all, open_role};
+use support::operator::OperatorCommand;
+use support::world::{World, role_arn};
+
+const KEY: &str = "AKIAOPERATOR00000000";
+
+#[tokio::main]
+async fn main() {
+    let number: usize = std::env::var("RESOURCES")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(2000);
+    let mut world = World::without_operator().await;
+    let aws = StrictAws::new(clock(SignedDuration::ZERO));
+    aws.add_user("operator", KEY, "its-secret", allow_all());
+    let front = HttpFront::start(aws.clone()).await;
+    println!("making {number} resources ...");
+    for chunk in (0..number).collect::<Vec<_>>().chunks(500) {
+        let mut text = String::new();
+        for index in chunk {
+            let name = format!("many-{index}");
+            aws.add_role(&role_arn(&name), open_role());
+            let spec = json!({"roleName": name, "secretName": name, "secretType": "Map", "durationSeconds": 43200});
+            let resource = json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": spec});
+            writeln!(text, "{resource}\n---").unwrap();
+        }
+        let made = world
+            .cluster
+            .kubectl_with(&["create", "--validate=false", "-f", "-"], &text);
+        assert!(made.status.success());
+    }
+
+    let command = OperatorCommand::new(&world.cluster.operator_kubeconfig(), front.url())
+        .with_access_key(KEY, "its-secret")
+        .env("AWS_CALL_RATE", "1000")
+        .env("RUST_LOG", "warn");
+    let started = Instant::now();
+    world.operator = Some(command.start(world.folder()));
+    let first = until(&aws, number).await;
+    report("from nothing to a Secret each", number, first - started, &world);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+
+    let calls = aws.calls().len();
+    drop(world.operator.take());
+    let started = Instant::now();
+    world.operator = Some(command.start(world.folder()));
+    // Idle is when the processor time does not grow any more.
+    let mut before = u64::MAX;
+    while processor_ticks(&world) != before {
+        before = processor_ticks(&world);
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    report(
+        "a restart, until all are known again",
+        number,
+        started.elapsed(),
+        &world,
+    );
+    println!("calls to AWS by the restart: {}", aws.calls().len() - calls);
+}
+
+async fn until(aws: &StrictAws, number: usize) -> Instant {
+    while (aws.counts().get("AssumeRole").copied().unwrap_or_default() as usize) < number {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Instant::now()
+}
+
+fn report(what: &str, number: usize, took: Duration, world: &World) {
+    let seconds = took.as_secs_f64();
+    println!(
+        "{what}: {number} in {seconds:.1} s, {:.0} a second; operator {} MiB resident, {:.1} s of processor",
+        number as f64 / seconds,
+        resident_kib(world) / 1024,
+        processor_ticks(world) as f64 / 100.0
+    );
+}
+
+fn resident_kib(world: &World) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", world.operator.as_ref().unwrap().pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+fn processor_ticks(world: &World) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", world.operator.as_ref().unwrap().pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
