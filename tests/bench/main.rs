@@ -12,13 +12,16 @@ use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use aws_assume_role::resource::AWSAssumeRole;
 use k8s_openapi::jiff::SignedDuration;
+use kube::Api;
+use kube::api::ListParams;
 use serde_json::json;
 
 use strict_aws::http::{HttpFront, clock};
 use strict_aws::{StrictAws, allow_all, open_role};
 use support::operator::OperatorCommand;
-use support::world::{World, role_arn};
+use support::world::{World, condition, role_arn};
 
 const KEY: &str = "AKIAOPERATOR00000000";
 
@@ -54,9 +57,13 @@ async fn main() {
         .env("RUST_LOG", "warn");
     let started = Instant::now();
     world.operator = Some(command.start(world.folder()));
-    let first = until(&aws, number).await;
-    report("from nothing to a Secret each", number, first - started, &world);
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    all_ready(&world, number).await;
+    report(
+        "from nothing to a Secret each and a status that says so",
+        number,
+        started.elapsed(),
+        &world,
+    );
 
     let calls = aws.calls().len();
     drop(world.operator.take());
@@ -77,11 +84,17 @@ async fn main() {
     println!("calls to AWS by the restart: {}", aws.calls().len() - calls);
 }
 
-async fn until(aws: &StrictAws, number: usize) -> Instant {
-    while (aws.counts().get("AssumeRole").copied().unwrap_or_default() as usize) < number {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+async fn all_ready(world: &World, number: usize) {
+    let api: Api<AWSAssumeRole> = Api::all(world.cluster.client());
+    loop {
+        let all = api.list(&ListParams::default()).await.unwrap();
+        let ready =
+            |resource: &&AWSAssumeRole| condition(resource, "Ready").is_some_and(|ready| ready.status == "True");
+        if all.items.iter().filter(ready).count() == number {
+            return;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    Instant::now()
 }
 
 fn report(what: &str, number: usize, took: Duration, world: &World) {
