@@ -248,6 +248,10 @@ mod tests {
         assert_eq!(token.token_disbelieved, Some(long_ago));
         assert_eq!(token.session_disbelieved, None);
 
+        let at_once = believed(asked, hour, asked, Some(asked));
+        assert_eq!(at_once.expiration, at(1_003_600));
+        assert_eq!(at_once.token_disbelieved, Some(asked));
+
         let neither = believed(asked, hour, long_ago, Some(long_ago));
         assert_eq!(neither.expiration, at(1_003_600));
         assert_eq!(neither.session_disbelieved, Some(long_ago));

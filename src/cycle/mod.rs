@@ -2,32 +2,30 @@
 //!
 //! A cycle owns what it was given and reports what it found. It may be dropped at any await: each write is whole or not there.
 
+mod issue;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::aws::gate::{Gate, Pass, Verdict};
-use crate::aws::{AssumeRole, Aws, AwsError};
+use self::issue::Issue;
+use crate::aws::Aws;
+use crate::aws::gate::Gate;
 use crate::clock::{Clock, Skew};
 use crate::cluster::{Cluster, ClusterError};
-use crate::refresh::advice::{self, CHAINED_SESSION_MAX};
 use crate::refresh::outcome::{Facts, Failure, Outcome, judge, pending};
 use crate::refresh::plan::{self, Plan, Situation, plan};
-use crate::refresh::schedule::{Believed, Validity, believed, later, shifted, since, skew, whole_seconds};
+use crate::refresh::schedule::{shifted, since};
 use crate::resource::AWSAssumeRoleStatus;
 use crate::secret::ownership::{Ownership, ownership};
-use crate::secret::{self, Material, ObservedSecret, RenderError, Repair, WantedSecret};
-use crate::wanted::{Format, ResourceKey, Wanted, Watched};
+use crate::secret::{self, ObservedSecret, RenderError, Repair, WantedSecret};
+use crate::wanted::{ResourceKey, Wanted, Watched};
 
 /// How often a write is tried anew because the Secret changed under it.
 const WRITE_ATTEMPTS: usize = 4;
-
-/// How long a resource without credentials may wait at the gate behind those that are about to lose theirs.
-const NEWCOMERS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// What all actors share: the two outside worlds, the time, and the gate before AWS. Each holds its own connections and no state of a
 /// resource.
@@ -109,14 +107,6 @@ pub struct Next {
     pub at: Timestamp,
     /// By the other.
     pub instant: Instant,
-}
-
-/// Credentials fresh from AWS.
-struct Issue {
-    role_arn: String,
-    validity: Validity,
-    material: Material,
-    notes: Vec<String>,
 }
 
 impl Status {
@@ -268,91 +258,6 @@ impl Cycle {
         }
     }
 
-    /// Asks AWS for what the Secret is to hold.
-    async fn ask(&mut self, wanted: &Wanted) -> Result<Issue, Failure> {
-        let aws = self.services.aws.clone();
-        let role_arn = match wanted.role.known_arn() {
-            Some(arn) => arn.to_owned(),
-            None => {
-                let identity = aws.identity().await;
-                wanted.role.arn(&identity.map_err(|error| refused(error, None))?)
-            }
-        };
-        if wanted.duration > CHAINED_SESSION_MAX {
-            let identity = aws.identity().await;
-            if identity.map_err(|error| refused(error, None))?.is_role_session() {
-                return Err(Failure::Chained);
-            }
-        }
-        let request = AssumeRole {
-            role_arn,
-            region: wanted.region.clone(),
-            session: wanted.session.clone(),
-            duration: wanted.duration,
-        };
-        let pass = self.enter().await?;
-        // In whole seconds, as it is written down, so that the same times follow from it after a restart.
-        let asked = whole_seconds(self.services.clock.now());
-        let session = aws.assume_role(&request).await;
-        pass.tell(verdict(session.as_ref().err()));
-        let session = match session {
-            Ok(session) => session,
-            Err(error) => return Err(self.advised(error, &request.role_arn).await),
-        };
-        if let Some(answered) = session.answered {
-            let now = self.services.clock.now();
-            self.services.skew.set(skew(answered, now));
-        }
-        let (material, token_end) = match &wanted.format {
-            Format::EcrDockerConfigJson(repository) => {
-                let pass = self.enter().await?;
-                let login = aws.registry_login(&repository.region, &session.credentials).await;
-                pass.tell(verdict(login.as_ref().err()));
-                match login {
-                    Ok(login) => {
-                        let end = login.expiration;
-                        (Material::Login(login), end)
-                    }
-                    Err(error) => return Err(self.advised(error, &request.role_arn).await),
-                }
-            }
-            Format::Map | Format::File | Format::CredentialProcess | Format::Template(_) => {
-                (Material::Session(session.credentials), None)
-            }
-        };
-        let issued = shifted(asked, self.services.skew.get());
-        let ends = believed(issued, wanted.duration, session.expiration, token_end);
-        Ok(Issue {
-            role_arn: request.role_arn,
-            validity: Validity {
-                issued,
-                expiration: ends.expiration,
-            },
-            material,
-            notes: notes(&ends),
-        })
-    }
-
-    /// Waits for the leave to make one call to AWS.
-    async fn enter(&self) -> Result<Pass, Failure> {
-        let facts = self.facts();
-        let urgency = self.held_until.unwrap_or_else(|| later(facts.now, NEWCOMERS_PATIENCE));
-        Ok(self.services.gate.enter(urgency).await?)
-    }
-
-    /// A refusal with what can be done about it. Who the operator is makes the advice exact; it is not worth failing for.
-    async fn advised(&self, error: AwsError, role_arn: &str) -> Failure {
-        let needs_identity = matches!(error, AwsError::AccessDenied(_) | AwsError::NotPermitted(_));
-        let identity = match needs_identity {
-            true => self.services.aws.identity().await.ok(),
-            false => None,
-        };
-        Failure::Aws {
-            advice: advice::for_aws(&error, Some(role_arn), identity.as_ref()),
-            error,
-        }
-    }
-
     /// Writes the Secret over what was seen. `false` when it is not as it was seen any more, and has to be looked at again.
     async fn write(&mut self, secret: &WantedSecret, over: Option<&ObservedSecret>) -> Result<bool, Failure> {
         let cluster = &self.services.cluster;
@@ -444,32 +349,4 @@ impl Cycle {
             now: self.services.now(),
         }
     }
-}
-
-fn verdict(error: Option<&AwsError>) -> Verdict {
-    match error {
-        None | Some(AwsError::AccessDenied(_) | AwsError::NotPermitted(_) | AwsError::InvalidRequest(_)) => {
-            Verdict::Taken
-        }
-        Some(AwsError::Throttled(_)) => Verdict::Throttled,
-        Some(AwsError::Unavailable(_) | AwsError::NoIdentity(_)) => Verdict::Unknown,
-    }
-}
-
-fn refused(error: AwsError, role_arn: Option<&str>) -> Failure {
-    Failure::Aws {
-        advice: advice::for_aws(&error, role_arn, None),
-        error,
-    }
-}
-
-/// What was odd about the ends that AWS told.
-fn notes(ends: &Believed) -> Vec<String> {
-    let token = ends.token_disbelieved.map(|end| {
-        format!("AWS said that the registry token ended at {end}, before it was asked for; the session's end counts instead.")
-    });
-    let session = ends.session_disbelieved.map(|end| {
-        format!("AWS said that the session ended at {end}, before it was asked for; the lifetime that was asked for counts instead.")
-    });
-    session.into_iter().chain(token).collect()
 }
