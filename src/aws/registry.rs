@@ -173,6 +173,7 @@ mod tests {
             "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/",
             "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/",
             "https://12345.dkr.ecr.eu-west-1.amazonaws.com/v2/my-repo",
+            "https://1234567890123.dkr.ecr.eu-west-1.amazonaws.com/v2/my-repo",
             "https://123456789012.dkr.ecr.eu-west-1.example.com/v2/my-repo",
             "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/My-Repo",
             "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/my-repo:latest",

@@ -289,3 +289,40 @@ fn a_failure_speaks_of_the_credentials_that_are_there() {
     assert_eq!(failing.expiration, Some(Time(at(1500))));
     assert_eq!(failing.last_refresh_time, Some(Time(at(600))));
 }
+
+#[test]
+fn a_new_spec_is_a_new_beginning() {
+    let (status, _) = judged(
+        &AWSAssumeRoleStatus::default(),
+        at(1),
+        None,
+        &aws(AwsError::AccessDenied),
+    );
+    let often = AWSAssumeRoleStatus {
+        failures: Some(9),
+        ..status
+    };
+    let (again, _) = judged(&often, at(10), None, &aws(AwsError::AccessDenied));
+    assert_eq!(again.failures, Some(10));
+    let of_an_older_spec = AWSAssumeRoleStatus {
+        observed_generation: Some(2),
+        ..often
+    };
+    let (fresh, next) = judged(&of_an_older_spec, at(10), None, &aws(AwsError::AccessDenied));
+    assert_eq!((fresh.failures, next), (Some(1), Some(at(20))));
+}
+
+#[test]
+fn credentials_that_were_kept_are_not_said_to_be_of_another_role() {
+    let kept = Outcome::Kept(Validity {
+        issued: at(0),
+        expiration: at(900),
+    });
+    let of = |role: &str| AWSAssumeRoleStatus {
+        role_arn: Some(format!("arn:aws:iam::123456789012:role/{role}")),
+        ..AWSAssumeRoleStatus::default()
+    };
+    let told = |role: &str| judged(&of(role), at(1), Some(at(900)), &kept).0.role_arn;
+    assert_eq!(told("r").as_deref(), Some(ROLE));
+    assert_eq!(told("other"), None);
+}

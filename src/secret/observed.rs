@@ -200,6 +200,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_seen_is_ordered_by_its_version() {
+        let version = |version: &str| {
+            let metadata = json!({"name": "s", "resourceVersion": version});
+            ObservedSecret::new(serde_json::from_value(metadata).unwrap())
+        };
+        assert!(version("10").is_newer_than(&version("9")));
+        assert!(!version("9").is_newer_than(&version("10")));
+        assert!(!version("9").is_newer_than(&version("9")));
+        assert!(version("b").is_newer_than(&version("a")) && version("a").is_newer_than(&version("b")));
+    }
+
+    #[test]
     fn keys_that_others_added_are_foreign() {
         let ours = entry("aws-assume-role", &["credentials"], &TOLD);
         let added = entry("kubectl-patch", &["extra"], &[]);

@@ -38,7 +38,7 @@ pub fn ownership(secret: &ObservedSecret, resource: &ResourceKey) -> Ownership {
     }
 }
 
-/// Whether a reference means a resource of the same name that is no more, so that the garbage collector is about to delete the Secret.
+/// Whether a reference to another UID means a resource of the same name that is no more, so that the garbage collector is about to delete the Secret.
 fn is_earlier(reference: &OwnerReference, resource: &ResourceKey) -> bool {
     reference.kind == AWSAssumeRole::kind(&())
         && reference
@@ -47,7 +47,6 @@ fn is_earlier(reference: &OwnerReference, resource: &ResourceKey) -> bool {
             .next()
             .is_some_and(|group| group == AWSAssumeRole::group(&()))
         && reference.name == resource.name
-        && reference.uid != resource.uid
 }
 
 #[cfg(test)]

@@ -202,6 +202,7 @@ fn what_leaves_the_template_leaves_the_secret() {
     assert!(patch.get("data").is_none());
 
     let plain = wanted(Format::Map);
+    assert!(!Envelope::of(&plain).is_on(&seen));
     let patch = Repair::new(&owner(), &plain, &seen).patch(&seen);
     assert!(patch["metadata"]["annotations"].as_object().unwrap()["pincette.net/secret-template"].is_null());
     let rewritten = WantedSecret::new(&owner(), &plain, &session("id", "secret", "token"), FACTS, None).unwrap();
