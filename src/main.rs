@@ -11,15 +11,20 @@ use aws_assume_role::cluster::definition;
 use aws_assume_role::configuration::{Command, Configuration, Operator};
 use aws_assume_role::resource::AWSAssumeRole;
 use aws_assume_role::supervisor::{Supervisor, World};
+use aws_assume_role::task::Task;
 use aws_assume_role::telemetry::logs;
 use clap::Parser;
 use kube::CustomResourceExt;
 use ractor::Actor;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 use tracing::{error, info};
 
 /// How long stopping may take before the process ends regardless. Within a pod's grace period of 30 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long the start waits for the custom resource definition to be brought up to date.
+const DEFINITION_PATIENCE: Duration = Duration::from_secs(10);
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -36,6 +41,18 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Brings the custom resource definition up to date before any status is written, which an older one would not take whole. An API server
+/// that is away is not waited for: the task goes on trying.
+async fn upgrade_definition(client: kube::Client) -> Task {
+    let (done, upgraded) = oneshot::channel();
+    let task = Task::spawn(async move {
+        definition::upgrade(client).await;
+        let _ = done.send(());
+    });
+    let _ = tokio::time::timeout(DEFINITION_PATIENCE, upgraded).await;
+    task
 }
 
 /// A client that leaves it to the operator when to try again.
@@ -65,9 +82,10 @@ async fn operate(operator: &Operator) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     let client = client().await?;
-    if operator.upgrade_crd {
-        definition::upgrade(client.clone()).await;
-    }
+    let _definition = match operator.upgrade_crd {
+        true => Some(upgrade_definition(client.clone()).await),
+        false => None,
+    };
     let world = World {
         aws: Arc::new(SdkAws::from_environment().await),
         cluster: Arc::new(KubeCluster::new(client)),

@@ -15,7 +15,7 @@ use tracing::{Instrument, debug, info_span};
 
 use crate::cycle::{Cycle, Next, Observation, Report, Services, Status};
 use crate::refresh::Trigger;
-use crate::refresh::schedule::{FLOOR, Patience, retry, since};
+use crate::refresh::schedule::{FLOOR, Patience, SOON, retry, since};
 use crate::secret::ObservedSecret;
 use crate::task::Task;
 use crate::wanted::Watched;
@@ -65,6 +65,8 @@ pub struct RoleState {
     seen_meanwhile: Option<Box<ObservedSecret>>,
     lost_meanwhile: bool,
     leftovers_meanwhile: BTreeSet<String>,
+    /// When AWS was last asked.
+    asked: Option<Instant>,
     /// When a change of the Secret last set a cycle off.
     secret_followed: Option<Instant>,
     /// Counts tasks and timers, so that the word of one that was ended is not taken for that of its successor.
@@ -123,6 +125,7 @@ impl Actor for RoleActor {
             seen_meanwhile: None,
             lost_meanwhile: false,
             leftovers_meanwhile: BTreeSet::new(),
+            asked: None,
             secret_followed: None,
             number: 0,
             status_failures: 0,
@@ -285,6 +288,8 @@ impl RoleState {
             status: self.status.clone(),
             overdue: self.overdue,
             held_until: self.held_before(),
+            asked: self.asked,
+            not_before: self.not_before(trigger),
         };
         let key = &self.watched.key;
         let span = info_span!(
@@ -299,6 +304,14 @@ impl RoleState {
             let report = cycle.run().instrument(span).await;
             RoleMessage::Finished(number, Box::new(report))
         });
+    }
+
+    /// Until when AWS is left alone. What a person does takes effect at once; everything else keeps its distance from the call before.
+    fn not_before(&self, trigger: Trigger) -> Option<Instant> {
+        match trigger {
+            Trigger::Created | Trigger::SpecChanged | Trigger::Requested => None,
+            Trigger::SecretChanged | Trigger::Due | Trigger::Retry => self.asked.map(|asked| asked + SOON),
+        }
     }
 
     /// When the credentials end that the status speaks of, as long as it speaks of this spec. A cycle that cannot look at the Secret
@@ -352,6 +365,7 @@ impl RoleState {
         self.work = None;
         self.observation = report.observation;
         self.leftovers = report.leftovers;
+        self.asked = report.asked;
         self.next = report.next;
         self.status_is(report.status);
         self.settle(myself);

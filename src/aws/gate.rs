@@ -28,8 +28,9 @@ const RATE_MIN: f64 = 0.5;
 /// Answers that say so within that time of each other are one throttling: the calls were under way together.
 const SAME_THROTTLING: Duration = Duration::from_secs(1);
 
-/// How many successes bring the rate back from nothing to the limit.
-const RECOVERY: f64 = 100.0;
+/// How many successes bring the rate back from nothing to the limit. Few would have the gate run into AWS's limit again and again, and with it
+/// those who are about to lose their credentials; so many take a minute and a half when nothing is in the way.
+const RECOVERY: f64 = 1000.0;
 
 /// How many calls may go out at once: what one second allows, and never less than one.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -320,7 +321,7 @@ mod tests {
             budget.throttled(start + Duration::from_secs(2 * second));
         }
         assert!((budget.rate - RATE_MIN).abs() < 1e-9, "there is always a little");
-        for _ in 0..200 {
+        for _ in 0..1000 {
             budget.succeeded();
         }
         assert!((budget.rate - 10.0).abs() < 1e-9);

@@ -3,6 +3,8 @@
 //! Helm installs what is in a chart's `crds/` folder and never changes it again, so that after an upgrade the API server would drop the
 //! fields that it does not know. The operator puts that right when it starts, if it may.
 
+use std::time::Duration;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, CustomResourceExt, ResourceExt};
@@ -17,17 +19,36 @@ use crate::secret::observed::FIELD_MANAGER;
 /// The hash of the definition that was applied.
 const HASH_ANNOTATION: &str = "pincette.net/definition-hash";
 
-/// Brings the definition up to date. What keeps it from doing so is logged: the operator works with an older one, less well.
+/// How long one attempt may take.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The pause before another attempt when the API server is away.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Brings the definition up to date, as soon as the API server is there. What else keeps it from doing so is logged: the operator works with
+/// an older one, less well.
 pub async fn upgrade(client: Client) {
-    match try_upgrade(client).await {
-        Ok(true) => info!("the custom resource definition was brought up to date"),
-        Ok(false) => {}
-        Err(ClusterError::Gone(_)) => {
-            warn!(
-                "the API server does not know AWSAssumeRole: install the definition (`aws-assume-role crd` prints it)"
-            );
+    loop {
+        let attempt = tokio::time::timeout(ATTEMPT_TIMEOUT, try_upgrade(client.clone()));
+        let result = attempt
+            .await
+            .unwrap_or_else(|_| Err(ClusterError::Unavailable("no answer".to_owned())));
+        match result {
+            Ok(true) => info!("the custom resource definition was brought up to date"),
+            Ok(false) => {}
+            Err(ClusterError::Unavailable(why)) => {
+                warn!("the custom resource definition could not be looked at, and is again: {why}");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            Err(ClusterError::Gone(_)) => {
+                warn!(
+                    "the API server does not know AWSAssumeRole: install the definition (`aws-assume-role crd` prints it)"
+                );
+            }
+            Err(error) => warn!("the custom resource definition was not brought up to date: {error}"),
         }
-        Err(error) => warn!("the custom resource definition was not brought up to date: {error}"),
+        return;
     }
 }
 

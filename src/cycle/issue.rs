@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::Cycle;
 use crate::aws::gate::{Pass, Verdict};
 use crate::aws::{AssumeRole, AwsError};
@@ -49,7 +51,11 @@ impl Cycle {
             session: wanted.session.clone(),
             duration: wanted.duration,
         };
+        if let Some(moment) = self.not_before {
+            tokio::time::sleep_until(moment).await;
+        }
         let pass = self.enter().await?;
+        self.asked = Some(Instant::now());
         // In whole seconds, as it is written down, so that the same times follow from it after a restart.
         let asked = whole_seconds(self.services.clock.now());
         let session = aws.assume_role(&request).await;

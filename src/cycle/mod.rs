@@ -76,6 +76,10 @@ pub struct Cycle {
     pub overdue: Option<Timestamp>,
     /// When the credentials end that the Secret held when it was last seen.
     pub held_until: Option<Timestamp>,
+    /// When AWS was last asked.
+    pub asked: Option<Instant>,
+    /// Before that AWS is not to be asked again, whatever it answered.
+    pub not_before: Option<Instant>,
 }
 
 /// A status, and whether the API server has it.
@@ -96,6 +100,8 @@ pub struct Report {
     pub leftovers: BTreeSet<String>,
     /// The status now.
     pub status: Status,
+    /// When AWS was last asked.
+    pub asked: Option<Instant>,
     /// When the next cycle is due.
     pub next: Option<Next>,
 }
@@ -150,6 +156,7 @@ impl Cycle {
             observation: self.observation,
             leftovers: self.leftovers,
             status: self.status,
+            asked: self.asked,
             next,
         }
     }

@@ -17,8 +17,9 @@ const SPREAD: f64 = 0.1;
 /// The most that a refresh comes earlier for the sake of spreading.
 const SPREAD_MAX: Duration = Duration::from_secs(900);
 
-/// The pause after the first failure that passes by itself.
-const SOON: Duration = Duration::from_secs(5);
+/// The pause after the first failure that passes by itself, and the least time between two calls to AWS for one resource that nobody
+/// asked for.
+pub const SOON: Duration = Duration::from_secs(5);
 
 /// The longest pause between attempts while credentials are running out.
 const SOON_MAX: Duration = Duration::from_secs(60);

@@ -546,7 +546,12 @@ impl Life {
     fn aws_throttles(&mut self) {
         let seconds = self.random.u64(300..3600);
         let aws = self.aws.clone();
-        if self.for_a_while("throttle", seconds, move || aws.throttle(1000.0, 1000.0)) {
+        let checks = self.checks.clone();
+        if self.for_a_while("throttle", seconds, move || {
+            checks.note("* aws throttles no more");
+            aws.throttle(1000.0, 1000.0);
+        }) {
+            self.checks.note("* aws throttles");
             self.checks.count("aws: a small bucket");
             self.aws.throttle(2.0, 4.0);
         }
