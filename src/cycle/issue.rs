@@ -9,7 +9,7 @@ use crate::aws::gate::{Pass, Verdict};
 use crate::aws::{AssumeRole, AwsError};
 use crate::refresh::advice::{self, CHAINED_SESSION_MAX};
 use crate::refresh::outcome::Failure;
-use crate::refresh::schedule::{Believed, Validity, believed, later, shifted, skew, whole_seconds};
+use crate::refresh::schedule::{Believed, Validity, believed, earlier, later, skew, whole_seconds};
 use crate::secret::Material;
 use crate::wanted::{Format, Wanted};
 
@@ -55,9 +55,8 @@ impl Cycle {
             tokio::time::sleep_until(moment).await;
         }
         let pass = self.enter().await?;
-        self.asked = Some(Instant::now());
-        // In whole seconds, as it is written down, so that the same times follow from it after a restart.
-        let asked = whole_seconds(self.services.clock.now());
+        let asked = Instant::now();
+        self.asked = Some(asked);
         let session = aws.assume_role(&request).await;
         pass.tell(verdict(session.as_ref().err()));
         let session = match session {
@@ -68,6 +67,9 @@ impl Cycle {
             let now = self.services.clock.now();
             self.services.skew.set(skew(answered, now));
         }
+        // Counted back from the answer by a clock that does not jump. In whole seconds, as it is written down, so that the same times follow
+        // from it after a restart.
+        let issued = whole_seconds(earlier(self.services.now(), asked.elapsed()));
         let (material, token_end) = match &wanted.format {
             Format::EcrDockerConfigJson(repository) => {
                 let pass = self.enter().await?;
@@ -85,7 +87,6 @@ impl Cycle {
                 (Material::Session(session.credentials), None)
             }
         };
-        let issued = shifted(asked, self.services.skew.get());
         let ends = believed(issued, wanted.duration, session.expiration, token_end);
         Ok(Issue {
             role_arn: request.role_arn,

@@ -164,6 +164,12 @@ pub fn later(moment: Timestamp, by: Duration) -> Timestamp {
         .unwrap_or(Timestamp::MAX)
 }
 
+/// A moment that much earlier.
+#[must_use]
+pub fn earlier(moment: Timestamp, by: Duration) -> Timestamp {
+    moment.checked_sub(by).unwrap_or(Timestamp::MIN)
+}
+
 /// The time from one moment to another, zero if that lies before it.
 #[must_use]
 pub fn since(from: Timestamp, to: Timestamp) -> Duration {
