@@ -435,8 +435,9 @@ impl RoleState {
         let told = Instant::now() + since(self.services.now(), next.at);
         if told < next.instant {
             next.instant = told;
-            // What the alarm was for otherwise is seen to by the cycle.
-            if self.work.is_none() {
+            // An alarm that goes off sooner, for the Secret's sake or the status's, leads to the cycle by itself.
+            let sooner = self.alarm.as_ref().is_some_and(|alarm| alarm.at <= told);
+            if self.work.is_none() && !sooner {
                 self.set_timer(myself);
             }
         }
