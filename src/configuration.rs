@@ -3,6 +3,8 @@
 
 use clap::{Args, Parser, Subcommand};
 
+use std::net::SocketAddr;
+
 use crate::aws::gate::Limits;
 use crate::telemetry::logs::LogFormat;
 
@@ -34,6 +36,14 @@ pub struct Operator {
     /// The form of the log lines. RUST_LOG sets the level: info by default, aws_assume_role=debug for more.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
+
+    /// Where to serve /metrics, /livez and /readyz.
+    #[arg(long, env = "HTTP_ADDRESS", default_value = "[::]:8080")]
+    pub http_address: SocketAddr,
+
+    /// The name of this instance of the operator, told in events: the pod's.
+    #[arg(long, env = "POD_NAME", default_value = "aws-assume-role")]
+    pub pod_name: String,
 
     /// Whether to bring the custom resource definition up to this version's at the start, if that is allowed.
     #[arg(long, env = "UPGRADE_CRD", default_value_t = true, action = clap::ArgAction::Set)]

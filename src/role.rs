@@ -9,15 +9,22 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use k8s_openapi::jiff::Timestamp;
+use opentelemetry::trace::SpanContext;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{Instrument, debug, info_span};
+use tracing::{Instrument, debug};
 
 use crate::cycle::{Cycle, Next, Observation, Report, Services, Status};
 use crate::refresh::Trigger;
+use crate::refresh::event::Published;
+use crate::refresh::outcome::Outcome;
 use crate::refresh::schedule::{FLOOR, Patience, SOON, retry, since};
 use crate::secret::ObservedSecret;
 use crate::task::Task;
+use crate::telemetry::account::Account;
+use crate::telemetry::census::Figures;
+use crate::telemetry::spans;
 use crate::wanted::Watched;
 
 /// The actor's code. Its data is in [`RoleState`].
@@ -40,17 +47,43 @@ pub enum RoleMessage {
     /// The wall clock jumped: the timer is to be set anew.
     ClockStepped,
     /// The cycle of that number is done.
-    Finished(u64, Box<Report>),
+    Finished(u64, Box<Finish>),
     /// The status of the cycle of that number was tried again.
     StatusTried(u64, Box<Status>),
     /// The task of that number panicked.
     Panicked(u64),
 }
 
+/// The last word of a cycle.
+#[derive(Debug)]
+pub struct Finish {
+    report: Report,
+    /// Its place among the traces.
+    trace: Option<SpanContext>,
+}
+
+/// What an actor is started with.
+pub struct Charge {
+    /// What all actors share.
+    pub services: Services,
+    /// The resource.
+    pub watched: Arc<Watched>,
+    /// How often its actor was started again.
+    pub restarts: u32,
+    /// Where the actor tells how it stands.
+    pub figures: watch::Sender<Figures>,
+}
+
 /// The data of a role actor.
 pub struct RoleState {
     services: Services,
     watched: Arc<Watched>,
+    restarts: u32,
+    figures: watch::Sender<Figures>,
+    /// The trace of the last cycle, if that failed.
+    failed: Option<SpanContext>,
+    /// The event that was told last.
+    told: Option<Published>,
     observation: Observation,
     /// The names of Secrets that the resource controls and does not want.
     leftovers: BTreeSet<String>,
@@ -102,15 +135,21 @@ struct CyclePanicked;
 impl Actor for RoleActor {
     type Msg = RoleMessage;
     type State = RoleState;
-    type Arguments = (Services, Arc<Watched>);
+    type Arguments = Charge;
 
-    async fn pre_start(
-        &self,
-        myself: ActorRef<RoleMessage>,
-        (services, watched): (Services, Arc<Watched>),
-    ) -> Result<RoleState, ActorProcessingErr> {
+    async fn pre_start(&self, myself: ActorRef<RoleMessage>, charge: Charge) -> Result<RoleState, ActorProcessingErr> {
+        let Charge {
+            services,
+            watched,
+            restarts,
+            figures,
+        } = charge;
         let mut state = RoleState {
             services,
+            restarts,
+            figures,
+            failed: None,
+            told: None,
             observation: Observation::Unknown,
             leftovers: BTreeSet::new(),
             status: Status {
@@ -147,7 +186,7 @@ impl Actor for RoleActor {
             RoleMessage::SecretNotListed => state.secret_not_listed(&myself),
             RoleMessage::Due(number) => state.due(&myself, number),
             RoleMessage::ClockStepped => state.clock_stepped(&myself),
-            RoleMessage::Finished(number, report) if number == state.number => state.finished(&myself, *report),
+            RoleMessage::Finished(number, finish) if number == state.number => state.finished(&myself, *finish),
             RoleMessage::StatusTried(number, status) if number == state.number => {
                 state.work = None;
                 state.status_is(*status);
@@ -283,6 +322,8 @@ impl RoleState {
         let cycle = Cycle {
             services: self.services.clone(),
             watched: self.watched.clone(),
+            trigger,
+            told: self.told.clone(),
             observation: self.observation.clone(),
             leftovers: self.leftovers.clone(),
             status: self.status.clone(),
@@ -291,19 +332,23 @@ impl RoleState {
             asked: self.asked,
             not_before: self.not_before(trigger),
         };
-        let key = &self.watched.key;
-        let span = info_span!(
-            parent: None,
-            "refresh",
-            namespace = key.namespace,
-            name = key.name,
-            uid = key.uid,
-            trigger = %trigger,
-        );
+        let account = self.account(trigger);
         self.work(myself, |number| async move {
-            let report = cycle.run().instrument(span).await;
-            RoleMessage::Finished(number, Box::new(report))
+            let report = cycle.run().instrument(account.span().clone()).await;
+            let trace = account.close(&report.outcome);
+            RoleMessage::Finished(number, Box::new(Finish { report, trace }))
         });
+    }
+
+    /// Opens the account of a cycle, with what only the actor knows: the attempts before it, and its own restarts.
+    fn account(&self, trigger: Trigger) -> Account {
+        let span = spans::refresh(&self.watched.key, trigger, self.failed.as_ref());
+        let failures = self.status.content.failures.unwrap_or_default();
+        span.record("aws_assume_role.attempt", i64::from(failures) + 1);
+        if self.restarts > 0 {
+            span.record("aws_assume_role.actor.restarts", i64::from(self.restarts));
+        }
+        Account::open(span, self.services.metrics.clone())
     }
 
     /// Until when AWS is left alone. What a person does takes effect at once; everything else keeps its distance from the call before.
@@ -336,7 +381,8 @@ impl RoleState {
         let resource = self.watched.key.clone();
         let mut status = self.status.clone();
         self.work(myself, |number| async move {
-            status.write(&services, &resource).await;
+            let write = status.write(&services, &resource);
+            write.instrument(spans::status_again(&resource)).await;
             RoleMessage::StatusTried(number, Box::new(status))
         });
     }
@@ -361,8 +407,14 @@ impl RoleState {
         }));
     }
 
-    fn finished(&mut self, myself: &ActorRef<RoleMessage>, report: Report) {
+    fn finished(&mut self, myself: &ActorRef<RoleMessage>, Finish { report, trace }: Finish) {
         self.work = None;
+        let next = report.next.map(|next| next.at);
+        let status = &report.status.content;
+        self.figures
+            .send_modify(|figures| *figures = figures.after(status, &report.outcome, next));
+        self.failed = trace.filter(|_| matches!(report.outcome, Outcome::Failed(_)));
+        self.told = report.told;
         self.observation = report.observation;
         self.leftovers = report.leftovers;
         self.asked = report.asked;

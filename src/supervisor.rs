@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, SupervisionEvent};
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
@@ -19,9 +20,11 @@ use crate::aws::gate::{Gate, Limits};
 use crate::clock::{Clock, Skew};
 use crate::cluster::{Cluster, SecretEvent, WatchEvent};
 use crate::cycle::Services;
-use crate::role::{RoleActor, RoleMessage};
+use crate::role::{Charge, RoleActor, RoleMessage};
 use crate::secret::ObservedSecret;
 use crate::task::Task;
+use crate::telemetry::census::{Census, Figures};
+use crate::telemetry::metrics::Metrics;
 use crate::wanted::{ResourceKey, Watched};
 
 /// The pause before an actor that failed is started again, doubled with each failure.
@@ -56,6 +59,8 @@ pub enum SupervisorMessage {
     Restart(String),
     /// It is time to look at the clocks.
     CheckClock,
+    /// Somebody asks how things stand.
+    Census(RpcReplyPort<Census>),
 }
 
 /// The two outside worlds, the time, and how much is asked of AWS.
@@ -69,6 +74,8 @@ pub struct World {
     pub clock: Arc<dyn Clock>,
     /// The most that is asked of AWS.
     pub limits: Limits,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 /// The data of the supervisor.
@@ -84,6 +91,8 @@ pub struct SupervisorState {
     listed: Option<HashSet<String>>,
     /// The UIDs whose Secrets a list of the Secrets under way has shown so far.
     secrets_listed: Option<HashSet<String>>,
+    /// Whether all resources, and all Secrets, were listed once.
+    synced: [bool; 2],
     clock_seen: (Instant, Timestamp),
     _watches: [Task; 2],
     _clock: Task,
@@ -95,6 +104,10 @@ struct Role {
     actor: Option<ActorRef<RoleMessage>>,
     started: Instant,
     failures: u32,
+    /// How often its actor failed, since the operator started.
+    restarts: u32,
+    /// How it stands, as its actor told last.
+    figures: watch::Receiver<Figures>,
     _restart: Option<Task>,
 }
 
@@ -128,12 +141,14 @@ impl Actor for Supervisor {
         world: World,
     ) -> Result<SupervisorState, ActorProcessingErr> {
         let services = Services {
-            gate: Gate::open(world.limits, myself.get_cell()).await?,
+            gate: Gate::open(world.limits, world.metrics.clone(), myself.get_cell()).await?,
             aws: world.aws,
             cluster: world.cluster,
             clock: world.clock,
             skew: Skew::default(),
+            metrics: world.metrics,
         };
+        services.metrics.leader.set(1);
         let resources = services.cluster.watch();
         let secrets = services.cluster.watch_secrets();
         Ok(SupervisorState {
@@ -149,6 +164,7 @@ impl Actor for Supervisor {
             names: HashMap::new(),
             listed: None,
             secrets_listed: None,
+            synced: [false; 2],
         })
     }
 
@@ -168,6 +184,11 @@ impl Actor for Supervisor {
             SupervisorMessage::Restart(uid) => state.start(&myself, &uid).await,
             SupervisorMessage::CheckClock => {
                 state.compare_clocks();
+                Ok(())
+            }
+            SupervisorMessage::Census(reply) => {
+                // Who has given up waiting needs none.
+                let _ = reply.send(state.census());
                 Ok(())
             }
         }
@@ -219,6 +240,7 @@ impl SupervisorState {
                 for uid in gone {
                     self.stop(&uid, "it is not in the list any more");
                 }
+                self.synced[0] = true;
                 info!(resources = self.roles.len(), "the resources are listed");
             }
             WatchEvent::Applied(watched) => self.seen(myself, watched).await?,
@@ -238,6 +260,7 @@ impl SupervisorState {
                 self.tell_owner(secret, RoleMessage::SecretSeen);
             }
             SecretEvent::ListDone => {
+                self.synced[1] = true;
                 let listed = self.secrets_listed.take().unwrap_or_default();
                 for (_, role) in self.roles.iter().filter(|(uid, _)| !listed.contains(*uid)) {
                     role.tell(RoleMessage::SecretNotListed);
@@ -277,10 +300,12 @@ impl SupervisorState {
         self.roles.insert(
             uid.clone(),
             Role {
+                figures: watch::channel(Figures::of_status(&watched.status)).1,
                 watched,
                 actor: None,
                 started: Instant::now(),
                 failures: 0,
+                restarts: 0,
                 _restart: None,
             },
         );
@@ -292,8 +317,16 @@ impl SupervisorState {
         let Some(role) = self.roles.get_mut(uid).filter(|role| role.actor.is_none()) else {
             return Ok(());
         };
-        let arguments = (self.services.clone(), role.watched.clone());
-        let (actor, _) = RoleActor::spawn_linked(None, RoleActor, arguments, myself.get_cell()).await?;
+        let told = role.figures.borrow().clone();
+        let (figures, told) = watch::channel(told);
+        role.figures = told;
+        let charge = Charge {
+            services: self.services.clone(),
+            watched: role.watched.clone(),
+            restarts: role.restarts,
+            figures,
+        };
+        let (actor, _) = RoleActor::spawn_linked(None, RoleActor, charge, myself.get_cell()).await?;
         self.actors.insert(actor.get_id(), uid.to_owned());
         role.actor = Some(actor);
         role.started = Instant::now();
@@ -332,6 +365,8 @@ impl SupervisorState {
             .saturating_mul(2_u32.saturating_pow(role.failures))
             .min(RESTART_MAX);
         role.failures = role.failures.saturating_add(1);
+        role.restarts = role.restarts.saturating_add(1);
+        self.services.metrics.actor_restarts.inc();
         role.actor = None;
         let key = &role.watched.key;
         error!(
@@ -345,6 +380,20 @@ impl SupervisorState {
             tokio::time::sleep(pause).await;
             let _ = myself.cast(SupervisorMessage::Restart(uid));
         }));
+    }
+
+    fn census(&self) -> Census {
+        let resources = self.roles.values().map(|role| {
+            let figures = role.figures.borrow().clone();
+            (role.watched.key.clone(), figures)
+        });
+        Census {
+            synced: self.synced.iter().all(|synced| *synced),
+            actors: self.actors.len(),
+            now: self.services.now(),
+            skew_seconds: self.services.skew.get().as_secs(),
+            resources: resources.collect(),
+        }
     }
 
     /// Timers run on a clock that neither jumps nor runs while the machine is suspended; the ends of credentials are told by the wall

@@ -8,6 +8,7 @@ use aws_assume_role::clock::SystemClock;
 use aws_assume_role::cluster::client::KubeCluster;
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
 use aws_assume_role::supervisor::Supervisor;
+use aws_assume_role::telemetry::metrics::Metrics;
 use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use ractor::Actor;
@@ -55,17 +56,21 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
         .await
         .unwrap();
     let aws = Arc::new(Panicking {
-        aws: SdkAws::new(&world.aws_configuration("AKIAOPERATOR00000000", "secret", None)),
+        aws: SdkAws::new(
+            &world.aws_configuration("AKIAOPERATOR00000000", "secret", None),
+            Metrics::default(),
+        ),
         panics: AtomicUsize::new(0),
     });
     let world_of_actors = aws_assume_role::supervisor::World {
         aws: aws.clone(),
-        cluster: Arc::new(KubeCluster::new(kube::Client::try_from(kube).unwrap())),
+        cluster: Arc::new(KubeCluster::new(kube::Client::try_from(kube).unwrap(), "test")),
         clock: Arc::new(SystemClock),
         limits: Limits {
             rate: 50.0,
             concurrency: 32,
         },
+        metrics: Metrics::default(),
     };
     let (supervisor, ended) = Supervisor::spawn(None, Supervisor, world_of_actors).await.unwrap();
 

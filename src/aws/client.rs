@@ -30,10 +30,13 @@ use k8s_openapi::jiff::Timestamp;
 use k8s_openapi::jiff::fmt::rfc2822;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::error::{Answer, Operation};
 use super::{AssumeRole, Aws, AwsError, Identity};
 use crate::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::spans;
 
 /// How long a connection to AWS may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -52,6 +55,7 @@ pub struct SdkAws {
     ecr: aws_sdk_ecr::Client,
     region: String,
     identity: Mutex<Asked>,
+    metrics: Metrics,
 }
 
 /// What became of asking for the operator's identity. A failure stands for a moment, so that those who waited for the same answer do not
@@ -68,7 +72,7 @@ const IDENTITY_PAUSE: Duration = Duration::from_secs(2);
 
 impl SdkAws {
     /// Sets the clients up from AWS's own environment variables, profiles and instance metadata. Asks nobody for credentials yet.
-    pub async fn from_environment() -> Self {
+    pub async fn from_environment(metrics: Metrics) -> Self {
         let http_client = aws_smithy_http_client::Builder::new()
             .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::AwsLc))
             .build_https();
@@ -85,12 +89,12 @@ impl SdkAws {
             )
             .load()
             .await;
-        Self::new(&config)
+        Self::new(&config, metrics)
     }
 
     /// Uses a configuration for everything.
     #[must_use]
-    pub fn new(config: &SdkConfig) -> Self {
+    pub fn new(config: &SdkConfig, metrics: Metrics) -> Self {
         Self {
             sts: aws_sdk_sts::Client::new(config),
             ecr: aws_sdk_ecr::Client::new(config),
@@ -99,6 +103,7 @@ impl SdkAws {
                 .map_or(FALLBACK_REGION, |region| region.as_ref())
                 .to_owned(),
             identity: Mutex::new(Asked::Never),
+            metrics,
         }
     }
 
@@ -109,7 +114,10 @@ impl SdkAws {
             Asked::Failed(when, error) if when.elapsed() < IDENTITY_PAUSE => return Err(error.clone()),
             Asked::Never | Asked::Failed(..) => {}
         }
-        let answer = self.ask_identity().await;
+        let region = &self.region;
+        let answer = self
+            .made(Operation::GetCallerIdentity, region, self.ask_identity())
+            .await;
         *asked = match &answer {
             Ok(identity) => Asked::Known(identity.clone()),
             Err(error) => Asked::Failed(Instant::now(), error.clone()),
@@ -117,11 +125,32 @@ impl SdkAws {
         answer
     }
 
+    /// Makes a call in a span of its own, and counts it.
+    async fn made<T>(
+        &self,
+        operation: Operation,
+        region: &str,
+        call: impl Future<Output = Result<T, AwsError>>,
+    ) -> Result<T, AwsError> {
+        let span = spans::aws_call(operation, region);
+        let started = Instant::now();
+        let result = call.instrument(span.clone()).await;
+        let error = result.as_ref().err();
+        self.metrics.called_aws(operation, error, started.elapsed());
+        if let Some(error) = error {
+            let class = error.answer().code.as_deref();
+            spans::failed(&span, class.unwrap_or_else(|| error.reason().into()), error);
+        }
+        result
+    }
+
     async fn ask_identity(&self) -> Result<Identity, AwsError> {
         let operation = Operation::GetCallerIdentity;
         let output = self
             .sts
             .get_caller_identity()
+            .customize()
+            .interceptor(Answered::default())
             .send()
             .await
             .map_err(|error| from_sdk(operation, &error))?;
@@ -134,7 +163,7 @@ impl SdkAws {
     async fn ask_session(&self, request: &AssumeRole) -> Result<Session, AwsError> {
         let operation = Operation::AssumeRole;
         let session = &request.session;
-        let answered = AnswerTime::default();
+        let answered = Answered::default();
         let tags = session.tags.iter().map(|(key, value)| {
             let tag = Tag::builder().key(key).value(value).build();
             // Both parts are set.
@@ -181,7 +210,7 @@ impl SdkAws {
             },
             expiration: timestamp(given.expiration())
                 .ok_or_else(|| senseless(operation, "an expiration out of range"))?,
-            answered: answered.get(),
+            answered: answered.time(),
         })
     }
 
@@ -203,6 +232,7 @@ impl SdkAws {
             .ecr
             .get_authorization_token()
             .customize()
+            .interceptor(Answered::default())
             .config_override(session)
             .send()
             .await
@@ -239,7 +269,9 @@ impl Aws for SdkAws {
     }
 
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
-        self.ask_session(request).boxed()
+        let region = request.region.as_deref().unwrap_or(&self.region);
+        self.made(Operation::AssumeRole, region, self.ask_session(request))
+            .boxed()
     }
 
     fn registry_login<'a>(
@@ -247,7 +279,8 @@ impl Aws for SdkAws {
         region: &'a str,
         credentials: &'a Credentials,
     ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
-        self.ask_registry_login(region, credentials).boxed()
+        let call = self.ask_registry_login(region, credentials);
+        self.made(Operation::GetAuthorizationToken, region, call).boxed()
     }
 }
 
@@ -256,20 +289,21 @@ fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
     (!list.is_empty()).then_some(list)
 }
 
-/// Reads what time it is for AWS from the `Date` of its answer.
+/// Reads what time it is for AWS from the `Date` of its answer, and records the answer's status and the request's id on the span of the
+/// call.
 #[derive(Clone, Debug, Default)]
-struct AnswerTime(Arc<OnceLock<Timestamp>>);
+struct Answered(Arc<OnceLock<Timestamp>>);
 
-impl AnswerTime {
-    fn get(&self) -> Option<Timestamp> {
+impl Answered {
+    fn time(&self) -> Option<Timestamp> {
         self.0.get().copied()
     }
 }
 
 #[dyn_dispatch_hint]
-impl Intercept for AnswerTime {
+impl Intercept for Answered {
     fn name(&self) -> &'static str {
-        "AnswerTime"
+        "Answered"
     }
 
     fn read_before_deserialization(
@@ -278,7 +312,12 @@ impl Intercept for AnswerTime {
         _: &RuntimeComponents,
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let date = context.response().headers().get("date");
+        let response = context.response();
+        spans::answered(response.status().as_u16());
+        if let Some(id) = response.headers().get("x-amzn-requestid") {
+            spans::request_id(id);
+        }
+        let date = response.headers().get("date");
         if let Some(time) = date.and_then(|date| rfc2822::parse(date).ok()) {
             // Each call has its own, and it is read once.
             let _ = self.0.set(time.timestamp());

@@ -75,6 +75,27 @@ pub enum Operation {
     GetAuthorizationToken,
 }
 
+impl Operation {
+    /// The service, as its SDK is called.
+    #[must_use]
+    pub fn service(self) -> &'static str {
+        match self {
+            Self::GetCallerIdentity | Self::AssumeRole => "STS",
+            Self::GetAuthorizationToken => "ECR",
+        }
+    }
+
+    /// The operation within its service.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::GetCallerIdentity => "GetCallerIdentity",
+            Self::AssumeRole => "AssumeRole",
+            Self::GetAuthorizationToken => "GetAuthorizationToken",
+        }
+    }
+}
+
 impl AwsError {
     /// Sorts an error answer by its code and, where AWS tells more only in words, its message.
     #[must_use]

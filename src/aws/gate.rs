@@ -12,6 +12,7 @@ use thiserror::Error;
 use tokio::time::Instant;
 
 use crate::task::Task;
+use crate::telemetry::metrics::Metrics;
 
 /// The most that is asked of AWS.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,8 +125,8 @@ impl Gate {
     ///
     /// # Errors
     /// When the actor cannot be started.
-    pub async fn open(limits: Limits, supervisor: ActorCell) -> Result<Self, SpawnErr> {
-        let (gate, _) = Actor::spawn_linked(None, GateActor, limits, supervisor).await?;
+    pub async fn open(limits: Limits, metrics: Metrics, supervisor: ActorCell) -> Result<Self, SpawnErr> {
+        let (gate, _) = Actor::spawn_linked(None, GateActor, (limits, metrics), supervisor).await?;
         Ok(Self(gate))
     }
 
@@ -186,15 +187,22 @@ pub struct GateState {
     /// Keeps those apart who are equally urgent, in the order of their coming.
     number: u64,
     refill: Option<Task>,
+    metrics: Metrics,
 }
 
 impl Actor for GateActor {
     type Msg = GateMessage;
     type State = GateState;
-    type Arguments = Limits;
+    type Arguments = (Limits, Metrics);
 
-    async fn pre_start(&self, _: ActorRef<GateMessage>, limits: Limits) -> Result<GateState, ActorProcessingErr> {
+    async fn pre_start(
+        &self,
+        _: ActorRef<GateMessage>,
+        (limits, metrics): (Limits, Metrics),
+    ) -> Result<GateState, ActorProcessingErr> {
+        metrics.gate_rate.set(limits.rate);
         Ok(GateState {
+            metrics,
             limits,
             budget: Budget::new(limits, Instant::now()),
             in_flight: 0,
@@ -226,11 +234,19 @@ impl Actor for GateActor {
             GateMessage::Refilled => state.refill = None,
         }
         state.admit(&myself);
+        state.count();
         Ok(())
     }
 }
 
 impl GateState {
+    fn count(&self) {
+        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.gate_waiting.set(number(self.waiting.len()));
+        self.metrics.gate_in_flight.set(number(self.in_flight));
+        self.metrics.gate_rate.set(self.budget.rate);
+    }
+
     /// Lets through whom the limits allow.
     fn admit(&mut self, myself: &ActorRef<GateMessage>) {
         while self.in_flight < self.limits.concurrency {
@@ -340,7 +356,9 @@ mod tests {
 
     async fn gate(limits: Limits) -> Gate {
         let (supervisor, _) = Actor::spawn(None, Nobody, ()).await.unwrap();
-        Gate::open(limits, supervisor.get_cell()).await.unwrap()
+        Gate::open(limits, Metrics::default(), supervisor.get_cell())
+            .await
+            .unwrap()
     }
 
     #[tokio::test(start_paused = true)]

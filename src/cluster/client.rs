@@ -10,22 +10,32 @@ use http::HeaderValue;
 use http::header::ACCEPT;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::events::v1::Event as EventObject;
+use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::client::ClientBuilder;
 use kube::core::{PartialObjectMeta, Request};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tower::util::MapResponseLayer;
 
-use super::{Cluster, ClusterError, SecretEvent, WatchEvent, watch};
+use super::{Cluster, ClusterError, SecretEvent, WatchEvent, event, watch};
 use crate::credentials::ExposeSecret;
+use crate::refresh::event::{Event, Published};
 use crate::resource::{AWSAssumeRole, AWSAssumeRoleStatus};
 use crate::secret::observed::FIELD_MANAGER;
 use crate::secret::{ObservedSecret, Repair, WantedSecret};
+use crate::telemetry::spans;
 use crate::wanted::ResourceKey;
 
 /// How long one call may take. The API server ends its own calls after a minute; past half of that another try is worth more.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long the telling of an event may take. The resource waits for it, and it is worth no more.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many calls are made at the same time. kube speaks HTTP/1.1, which has a connection for each.
 const CONCURRENCY: usize = 64;
@@ -33,17 +43,46 @@ const CONCURRENCY: usize = 64;
 /// The cluster through kube's client.
 pub struct KubeCluster {
     client: Client,
+    /// Who tells events.
+    instance: String,
     places: Semaphore,
 }
 
 type Metadata<K> = PartialObjectMeta<K>;
 
+/// A client for the cluster of the environment, that leaves it to the operator when to try again, and records the HTTP status of each answer
+/// on the span of who asked.
+///
+/// # Errors
+/// When the environment names no cluster, or one that cannot be spoken to.
+pub async fn connect() -> Result<Client, ConnectError> {
+    let mut config = kube::Config::infer().await?;
+    config.default_retry = false;
+    let told = MapResponseLayer::new(|response: http::Response<_>| {
+        spans::answered(response.status().as_u16());
+        response
+    });
+    Ok(ClientBuilder::try_from(config)?.with_layer(&told).build())
+}
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No kubeconfig, and no pod's ServiceAccount.
+    #[error("no cluster is named: set KUBECONFIG, or run in a pod: {0}")]
+    Unnamed(#[from] kube::config::InferConfigError),
+    /// What is named cannot be used.
+    #[error("the cluster that is named cannot be used: {0}")]
+    Unusable(#[from] kube::Error),
+}
+
 impl KubeCluster {
-    /// Uses a client for everything.
+    /// Uses a client for everything. The instance is named in events.
     #[must_use]
-    pub fn new(client: Client) -> Self {
+    pub fn new(client: Client, instance: &str) -> Self {
         Self {
             client,
+            instance: instance.to_owned(),
             places: Semaphore::new(CONCURRENCY),
         }
     }
@@ -83,14 +122,22 @@ impl KubeCluster {
         self.in_time(self.client.request(request)).await
     }
 
-    /// Bounds a call in time, and how many are made at the same time: each has a connection of its own.
     async fn in_time<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ClusterError> {
+        self.in_time_of(CALL_TIMEOUT, call).await
+    }
+
+    /// Bounds a call in time, and how many are made at the same time: each has a connection of its own.
+    async fn in_time_of<T>(
+        &self,
+        timeout: Duration,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ClusterError> {
         let _place = self.places.acquire().await;
-        match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        match tokio::time::timeout(timeout, call).await {
             Ok(result) => result.map_err(ClusterError::from),
             Err(_) => Err(ClusterError::Unavailable(format!(
                 "no answer within {} s",
-                CALL_TIMEOUT.as_secs()
+                timeout.as_secs()
             ))),
         }
     }
@@ -117,6 +164,38 @@ impl KubeCluster {
             Ok(_) | Err(ClusterError::Gone(_)) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    async fn tell(
+        &self,
+        resource: &ResourceKey,
+        event: &Event,
+        before: Option<&Published>,
+    ) -> Result<Published, ClusterError> {
+        let api: Api<EventObject> = Api::namespaced(self.client.clone(), &resource.namespace);
+        let now = Timestamp::now();
+        let published = |name: &str, count: i32| Published {
+            event: event.clone(),
+            name: name.to_owned(),
+            count,
+            at: Instant::now(),
+        };
+        if let Some(before) = before.filter(|before| before.goes_on_with(event, Instant::now())) {
+            let count = before.count.saturating_add(1);
+            let patch = Patch::Merge(event::once_more(count, now));
+            let parameters = patch_params();
+            let call = api.patch_metadata(&before.name, &parameters, &patch);
+            match self.in_time_of(EVENT_TIMEOUT, call).await {
+                // Kept for a while only, and then told anew.
+                Err(ClusterError::Gone(_)) => {}
+                result => return result.map(|_| published(&before.name, count)),
+            }
+        }
+        let object = event::object(resource, event, &self.instance, now);
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let parameters = post_params();
+        let call = api.create(&parameters, &object);
+        self.in_time_of(EVENT_TIMEOUT, call).await.map(|_| published(&name, 1))
     }
 
     async fn patch_status(&self, resource: &ResourceKey, status: &AWSAssumeRoleStatus) -> Result<(), ClusterError> {
@@ -191,6 +270,15 @@ impl Cluster for KubeCluster {
         status: &'a AWSAssumeRoleStatus,
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
         self.patch_status(resource, status).boxed()
+    }
+
+    fn publish<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+        event: &'a Event,
+        before: Option<&'a Published>,
+    ) -> BoxFuture<'a, Result<Published, ClusterError>> {
+        self.tell(resource, event, before).boxed()
     }
 }
 

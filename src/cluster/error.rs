@@ -6,7 +6,7 @@ use thiserror::Error;
 /// A call to the API server that did not do what was asked for.
 ///
 /// The client's own error is not kept as a source: some of its forms show the object that was sent.
-#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Debug, Error, PartialEq, Eq, strum::IntoStaticStr)]
 pub enum ClusterError {
     /// The object is not as it was seen: look again and decide anew.
     #[error("the object was changed meanwhile: {0}")]

@@ -5,11 +5,13 @@
 pub mod client;
 pub mod definition;
 pub mod error;
+mod event;
 pub mod watch;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
+use crate::refresh::event::{Event, Published};
 use crate::resource::AWSAssumeRoleStatus;
 use crate::secret::{ObservedSecret, Repair, WantedSecret};
 use crate::wanted::{ResourceKey, Watched};
@@ -79,6 +81,17 @@ pub trait Cluster: Send + Sync + 'static {
         resource: &'a ResourceKey,
         status: &'a AWSAssumeRoleStatus,
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Tells an event of a resource, as one that goes on where it is the one before once more.
+    ///
+    /// # Errors
+    /// [`ClusterError`] says why it was not told. It is not worth trying again.
+    fn publish<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+        event: &'a Event,
+        before: Option<&'a Published>,
+    ) -> BoxFuture<'a, Result<Published, ClusterError>>;
 }
 
 /// What happened to the resources.

@@ -1,8 +1,10 @@
 //! Asking AWS: who the role is, a session of it, a registry login where one is wanted; and what came back instead.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::Cycle;
 use crate::aws::gate::{Pass, Verdict};
@@ -11,10 +13,14 @@ use crate::refresh::advice::{self, CHAINED_SESSION_MAX};
 use crate::refresh::outcome::Failure;
 use crate::refresh::schedule::{Believed, Validity, believed, earlier, later, skew, whole_seconds};
 use crate::secret::Material;
+use crate::telemetry::spans;
 use crate::wanted::{Format, Wanted};
 
 /// How long a resource without credentials may wait at the gate behind those that are about to lose theirs.
 const NEWCOMERS_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a call may take to pass the gate before that is a wait of its own in the trace.
+const NOTICEABLE: Duration = Duration::from_millis(5);
 
 /// Credentials fresh from AWS.
 pub(super) struct Issue {
@@ -45,6 +51,7 @@ impl Cycle {
                 return Err(Failure::Chained);
             }
         }
+        Span::current().record("aws_assume_role.role_arn", role_arn.as_str());
         let request = AssumeRole {
             role_arn,
             region: wanted.region.clone(),
@@ -52,7 +59,9 @@ impl Cycle {
             duration: wanted.duration,
         };
         if let Some(moment) = self.not_before {
-            tokio::time::sleep_until(moment).await;
+            if moment > Instant::now() {
+                tokio::time::sleep_until(moment).instrument(spans::floor_wait()).await;
+            }
         }
         let pass = self.enter().await?;
         let asked = Instant::now();
@@ -103,7 +112,14 @@ impl Cycle {
     async fn enter(&self) -> Result<Pass, Failure> {
         let facts = self.facts();
         let urgency = self.held_until.unwrap_or_else(|| later(facts.now, NEWCOMERS_PATIENCE));
-        Ok(self.services.gate.enter(urgency).await?)
+        let started = Instant::now();
+        let mut enter = pin!(self.services.gate.enter(urgency));
+        let pass = match tokio::time::timeout(NOTICEABLE, &mut enter).await {
+            Ok(pass) => pass,
+            Err(_) => enter.instrument(spans::gate_wait()).await,
+        };
+        self.services.metrics.waited(started.elapsed());
+        Ok(pass?)
     }
 
     /// A refusal with what can be done about it. Who the operator is makes the advice exact; it is not worth failing for.

@@ -9,19 +9,23 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Instrument, Span, info, warn};
 
 use self::issue::Issue;
 use crate::aws::Aws;
 use crate::aws::gate::Gate;
 use crate::clock::{Clock, Skew};
 use crate::cluster::{Cluster, ClusterError};
+use crate::refresh::Trigger;
+use crate::refresh::event::{Published, event_of};
 use crate::refresh::outcome::{Facts, Failure, Outcome, judge, pending};
 use crate::refresh::plan::{self, Plan, Situation, plan};
 use crate::refresh::schedule::{shifted, since};
 use crate::resource::AWSAssumeRoleStatus;
 use crate::secret::ownership::{Ownership, ownership};
 use crate::secret::{self, ObservedSecret, RenderError, Repair, WantedSecret};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::spans;
 use crate::wanted::{ResourceKey, Wanted, Watched};
 
 /// How often a write is tried anew because the Secret changed under it.
@@ -41,6 +45,8 @@ pub struct Services {
     pub skew: Skew,
     /// The gate before AWS.
     pub gate: Gate,
+    /// What is counted.
+    pub metrics: Metrics,
 }
 
 impl Services {
@@ -66,12 +72,16 @@ pub struct Cycle {
     pub services: Services,
     /// The resource.
     pub watched: Arc<Watched>,
+    /// What set it off.
+    pub trigger: Trigger,
     /// What is known of its Secret.
     pub observation: Observation,
     /// The names of Secrets that it controls and does not want.
     pub leftovers: BTreeSet<String>,
     /// The status as it is to be.
     pub status: Status,
+    /// The event that was told last.
+    pub told: Option<Published>,
     /// The end of credentials whose time to be replaced has come, whatever the clock says now.
     pub overdue: Option<Timestamp>,
     /// When the credentials end that the Secret held when it was last seen.
@@ -100,6 +110,10 @@ pub struct Report {
     pub leftovers: BTreeSet<String>,
     /// The status now.
     pub status: Status,
+    /// The event that was told last.
+    pub told: Option<Published>,
+    /// What came of it.
+    pub outcome: Outcome,
     /// When AWS was last asked.
     pub asked: Option<Instant>,
     /// When the next cycle is due.
@@ -118,11 +132,21 @@ pub struct Next {
 impl Status {
     /// Stores it, once. A failure leaves it to be stored later; only a resource that is gone, or another one by now, needs no status more.
     pub async fn write(&mut self, services: &Services, resource: &ResourceKey) {
-        match services.cluster.write_status(resource, &self.content).await {
+        let write = services.cluster.write_status(resource, &self.content);
+        match in_span(spans::status_write(), write).await {
             Ok(()) | Err(ClusterError::Gone(_) | ClusterError::Changed(_)) => self.written = true,
             Err(error) => warn!("the status was not written: {error}"),
         }
     }
+}
+
+/// Makes a call to the API server in a span of its own.
+async fn in_span<T>(span: Span, call: impl Future<Output = Result<T, ClusterError>>) -> Result<T, ClusterError> {
+    let result = call.instrument(span.clone()).await;
+    if let Err(error) = &result {
+        spans::failed(&span, error.into(), error);
+    }
+    result
 }
 
 impl Cycle {
@@ -130,14 +154,21 @@ impl Cycle {
     pub async fn run(mut self) -> Report {
         let watched = self.watched.clone();
         let outcome = match &watched.wanted {
-            Ok(wanted) => self.refresh(wanted).await.unwrap_or_else(Outcome::Failed),
+            Ok(wanted) => {
+                let root = Span::current();
+                root.record("k8s.secret.name", wanted.secret_name.as_str());
+                root.record("aws_assume_role.secret_type", wanted.format.as_ref());
+                self.refresh(wanted).await.unwrap_or_else(Outcome::Failed)
+            }
             Err(invalid) => Outcome::Failed(invalid.clone().into()),
         };
         match &outcome {
             Outcome::Issued { role_arn, validity, .. } => {
                 info!(role_arn, expiration = %validity.expiration, "refreshed");
             }
-            Outcome::Kept(validity) => info!(expiration = %validity.expiration, "still valid"),
+            Outcome::Kept(validity) | Outcome::Repaired(validity) => {
+                info!(expiration = %validity.expiration, "still valid");
+            }
             Outcome::Suspended => info!("suspended"),
             Outcome::Failed(failure) => warn!(reason = %failure.reason(), "not refreshed: {failure}"),
         }
@@ -148,14 +179,21 @@ impl Cycle {
             at,
             instant: Instant::now() + since(facts.now, at),
         });
+        if let Some(next) = next {
+            Span::current().record("aws_assume_role.next_refresh_time", next.at.to_string());
+        }
         // An operator that is stopping has nothing to say of a resource.
         if !matches!(outcome, Outcome::Failed(Failure::Stopping(_))) {
+            let before = self.status.content.clone();
             self.show(status).await;
+            self.tell(&before, &outcome).await;
         }
         Report {
             observation: self.observation,
             leftovers: self.leftovers,
             status: self.status,
+            told: self.told,
+            outcome,
             asked: self.asked,
             next,
         }
@@ -188,7 +226,7 @@ impl Cycle {
                 Plan::Repair(validity) => {
                     if self.repair(wanted, observed.as_deref()).await? {
                         self.delete_leftovers(wanted).await?;
-                        return Ok(Outcome::Kept(validity));
+                        return Ok(Outcome::Repaired(validity));
                     }
                     continue;
                 }
@@ -243,8 +281,9 @@ impl Cycle {
             Observation::Seen(secret) => secret.clone(),
             Observation::Unknown => {
                 let namespace = &self.watched.key.namespace;
-                let seen = self.services.cluster.observe_secret(namespace, &wanted.secret_name);
-                let seen = seen.await?.map(Arc::new);
+                let look = self.services.cluster.observe_secret(namespace, &wanted.secret_name);
+                let seen = in_span(spans::secret_read(&wanted.secret_name), look).await?;
+                let seen = seen.map(Arc::new);
                 self.observation = Observation::Seen(seen.clone());
                 seen
             }
@@ -269,8 +308,11 @@ impl Cycle {
     async fn write(&mut self, secret: &WantedSecret, over: Option<&ObservedSecret>) -> Result<bool, Failure> {
         let cluster = &self.services.cluster;
         let written = match over {
-            None => cluster.create_secret(secret).await,
-            Some(over) => cluster.replace_secret(secret, over).await,
+            None => in_span(spans::secret_write(&secret.name, "POST"), cluster.create_secret(secret)).await,
+            Some(over) => {
+                let replace = cluster.replace_secret(secret, over);
+                in_span(spans::secret_write(&secret.name, "PUT"), replace).await
+            }
         };
         // Until the answer is understood, nothing is known: a write may be done although its answer was lost.
         self.observation = Observation::Unknown;
@@ -281,7 +323,8 @@ impl Cycle {
             }
             (Err(ClusterError::Immutable(_)), Some(over)) => {
                 let namespace = &self.watched.key.namespace;
-                match cluster.delete_secret(namespace, &secret.name, over).await {
+                let delete = cluster.delete_secret(namespace, &secret.name, over);
+                match in_span(spans::secret_delete(&secret.name), delete).await {
                     Ok(()) | Err(ClusterError::Changed(_)) => Ok(false),
                     Err(error) => Err(error.into()),
                 }
@@ -298,7 +341,8 @@ impl Cycle {
         };
         let repair = Repair::new(&self.watched.key, wanted, over);
         self.observation = Observation::Unknown;
-        match self.services.cluster.repair_secret(&repair, over).await {
+        let patch = self.services.cluster.repair_secret(&repair, over);
+        match in_span(spans::secret_write(&wanted.secret_name, "PATCH"), patch).await {
             Ok(seen) => {
                 info!(secret = wanted.secret_name, "repaired");
                 self.observation = Observation::Seen(Some(Arc::new(seen)));
@@ -316,10 +360,12 @@ impl Cycle {
         let cluster = &self.services.cluster;
         let namespace = &self.watched.key.namespace;
         while let Some(name) = self.leftovers.first().cloned() {
-            if let Some(secret) = cluster.observe_secret(namespace, &name).await?
+            let look = cluster.observe_secret(namespace, &name);
+            if let Some(secret) = in_span(spans::secret_read(&name), look).await?
                 && ownership(&secret, &self.watched.key) == Ownership::Ours
             {
-                cluster.delete_secret(namespace, &name, &secret).await?;
+                let delete = cluster.delete_secret(namespace, &name, &secret);
+                in_span(spans::secret_delete(&name), delete).await?;
                 info!(secret = name, "deleted, since it is not wanted any more");
             }
             self.leftovers.remove(&name);
@@ -345,6 +391,23 @@ impl Cycle {
             written: false,
         };
         self.status.write(&self.services, &self.watched.key).await;
+    }
+
+    /// Tells the event that it is worth, if it is. One that cannot be told is let be: the status says the same.
+    async fn tell(&mut self, before: &AWSAssumeRoleStatus, outcome: &Outcome) {
+        let secret = self.watched.wanted.as_ref().map_or("", |wanted| &wanted.secret_name);
+        let Some(event) = event_of(before, self.watched.generation, self.trigger, outcome, secret) else {
+            return;
+        };
+        let publish = self
+            .services
+            .cluster
+            .publish(&self.watched.key, &event, self.told.as_ref());
+        match in_span(spans::event_write(), publish).await {
+            Ok(published) => self.told = Some(published),
+            Err(ClusterError::Gone(_)) => {}
+            Err(error) => warn!("an event was not told: {error}"),
+        }
     }
 
     fn facts(&self) -> Facts<'_> {

@@ -1,6 +1,7 @@
 //! What a refresh is, decided: when it is due, what is to be done, what came of it. Pure: plain values in, plain values out.
 
 pub mod advice;
+pub mod event;
 pub mod outcome;
 pub mod plan;
 pub mod schedule;

@@ -34,10 +34,36 @@ pub enum Outcome {
     },
     /// The Secret holds the credentials that are wanted, and these were left as they are.
     Kept(Validity),
+    /// The same, but something else on the Secret was put right.
+    Repaired(Validity),
     /// The spec says not to refresh.
     Suspended,
     /// Nothing was written, or not all of it.
     Failed(Failure),
+}
+
+impl Outcome {
+    /// The word for it in traces and metrics.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Issued { .. } => "issued",
+            Self::Kept(_) => "kept",
+            Self::Repaired(_) => "repaired",
+            Self::Suspended => "suspended",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// The word for it in a condition.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Issued { .. } | Self::Kept(_) | Self::Repaired(_) => Reason::Issued,
+            Self::Suspended => Reason::Suspended,
+            Self::Failed(failure) => failure.reason(),
+        }
+    }
 }
 
 /// Why a cycle did not do what it was to do.
@@ -150,7 +176,7 @@ pub fn judge(
             let next = next_of(facts, *validity);
             (with_next(status, next), next)
         }
-        Outcome::Kept(validity) => {
+        Outcome::Kept(validity) | Outcome::Repaired(validity) => {
             let role_arn = facts
                 .wanted
                 .and_then(|wanted| wanted.role.known_arn())

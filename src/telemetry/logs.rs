@@ -1,11 +1,23 @@
 //! Logs: one line per thing that happened, on standard output, for people or as JSON.
+//!
+//! A line of a cycle tells whose it is, and the trace that it belongs to: `namespace`, `name`, `trace_id`.
+
+use std::fmt;
 
 use clap::ValueEnum;
+use k8s_openapi::jiff::Timestamp;
+use serde_json::{Map, Value};
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Metadata, subscriber::Interest};
-use tracing_subscriber::layer::{Context, Filter, SubscriberExt};
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing::{Event, Metadata, Subscriber, subscriber::Interest};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::{Context, Filter};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::{EnvFilter, Layer};
+
+use super::is_own;
+use super::spans::Subject;
 
 /// The form of the log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -24,19 +36,17 @@ const DEFAULT_FILTER: &str = "info";
 /// answers, and those carry credentials: kube warns of an answer that it cannot read by printing it.
 const OTHERS_MAX: LevelFilter = LevelFilter::ERROR;
 
-/// The target of this crate's own lines.
-const OWN_TARGET: &str = "aws_assume_role";
-
-/// Sets logging up for the process. A second call does nothing.
-pub fn start(format: LogFormat) {
+/// What writes the lines to standard output.
+pub(super) fn layer<S>(format: LogFormat) -> impl Layer<S>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+{
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
-    let lines = match format {
-        LogFormat::Human => tracing_subscriber::fmt::layer().with_ansi(false).boxed(),
-        LogFormat::Json => tracing_subscriber::fmt::layer().json().flatten_event(true).boxed(),
-    };
-    let _ = tracing_subscriber::registry()
-        .with(lines.with_filter(filter).with_filter(NothingThatQuotes))
-        .try_init();
+    tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .event_format(Lines(format))
+        .with_filter(filter)
+        .with_filter(NothingThatQuotes)
 }
 
 /// Lets no line through that may quote what went over the wire.
@@ -44,12 +54,7 @@ struct NothingThatQuotes;
 
 impl NothingThatQuotes {
     fn allows(metadata: &Metadata<'_>) -> bool {
-        let target = metadata.target();
-        let own = target == OWN_TARGET
-            || target
-                .strip_prefix(OWN_TARGET)
-                .is_some_and(|rest| rest.starts_with("::"));
-        own || *metadata.level() <= OTHERS_MAX
+        is_own(metadata) || *metadata.level() <= OTHERS_MAX
     }
 }
 
@@ -66,16 +71,101 @@ impl<S> Filter<S> for NothingThatQuotes {
     }
 }
 
+/// Writes a line in one form or the other. Of the spans around it only whose they are is told, not their attributes.
+struct Lines(LogFormat);
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let metadata = event.metadata();
+        let now = Timestamp::now();
+        let subject = context
+            .event_scope()
+            .and_then(|mut spans| spans.find_map(|span| span.extensions().get::<Subject>().cloned()));
+        match self.0 {
+            LogFormat::Human => {
+                write!(writer, "{now:.6} {:>5} {}: ", metadata.level(), metadata.target())?;
+                context.format_fields(writer.by_ref(), event)?;
+                if let Some(subject) = subject {
+                    write!(writer, " namespace={:?} name={:?}", subject.namespace, subject.name)?;
+                    if let Some(trace_id) = subject.trace_id {
+                        write!(writer, " trace_id={trace_id}")?;
+                    }
+                }
+            }
+            LogFormat::Json => {
+                let mut line = Line::default();
+                line.put("timestamp", format!("{now:.6}"));
+                line.put("level", metadata.level().as_str());
+                line.put("target", metadata.target());
+                event.record(&mut line);
+                if let Some(subject) = subject {
+                    line.put("namespace", subject.namespace);
+                    line.put("name", subject.name);
+                    if let Some(trace_id) = subject.trace_id {
+                        line.put("trace_id", trace_id.to_string());
+                    }
+                }
+                write!(writer, "{}", Value::Object(line.0))?;
+            }
+        }
+        writeln!(writer)
+    }
+}
+
+/// The fields of one line.
+#[derive(Default)]
+struct Line(Map<String, Value>);
+
+impl Line {
+    fn put(&mut self, name: &str, value: impl Into<Value>) {
+        self.0.insert(name.to_owned(), value.into());
+    }
+}
+
+impl Visit for Line {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field.name(), value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field.name(), value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field.name(), value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field.name(), value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field.name(), value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field.name(), format!("{value:?}"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refresh::Trigger;
+    use crate::telemetry::spans;
+    use crate::wanted::ResourceKey;
     use std::io;
     use std::sync::{Arc, Mutex};
+    use tracing_subscriber::layer::SubscriberExt;
 
     #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
+    struct Written(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Lines {
+    impl io::Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -85,17 +175,22 @@ mod tests {
         }
     }
 
+    fn written(format: LogFormat, filter: &str, work: impl FnOnce()) -> String {
+        let written = Written::default();
+        let writer = written.clone();
+        let layer = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .event_format(Lines(format))
+            .with_writer(move || writer.clone())
+            .with_filter(EnvFilter::new(filter))
+            .with_filter(NothingThatQuotes);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
+        String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
+    }
+
     #[test]
     fn others_are_not_heard_below_error_even_when_everything_is_asked_for() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let layer = tracing_subscriber::fmt::layer().with_writer(move || writer.clone());
-        let subscriber = tracing_subscriber::registry().with(
-            layer
-                .with_filter(EnvFilter::new("trace"))
-                .with_filter(NothingThatQuotes),
-        );
-        tracing::subscriber::with_default(subscriber, || {
+        let text = written(LogFormat::Human, "trace", || {
             tracing::trace!(target: "aws_assume_role::role", "own");
             tracing::error!(target: "kube_client::client", "loud");
             tracing::warn!(target: "kube_client::client", "quoted");
@@ -103,8 +198,38 @@ mod tests {
             tracing::trace!(target: "aws_smithy_runtime::client", "quoted");
             tracing::debug!(target: "aws_assume_role_not_really", "quoted");
         });
-        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         assert!(text.contains("own") && text.contains("loud"), "{text}");
         assert!(!text.contains("quoted"), "{text}");
+    }
+
+    fn in_a_cycle(work: impl FnOnce()) {
+        let key = ResourceKey {
+            namespace: "team".into(),
+            name: "my-app".into(),
+            uid: "uid".into(),
+        };
+        let root = spans::refresh(&key, Trigger::Due, None);
+        root.in_scope(|| spans::status_write().in_scope(work));
+    }
+
+    #[test]
+    fn a_line_of_a_cycle_tells_whose_it_is_at_every_level() {
+        for filter in ["info", "warn"] {
+            let text = written(LogFormat::Json, filter, || {
+                in_a_cycle(|| tracing::warn!(role_arn = "arn", attempts = 3, "not \"refreshed\""));
+            });
+            let line: Value = serde_json::from_str(&text).unwrap();
+            assert_eq!(line["message"], "not \"refreshed\"");
+            assert_eq!(line["level"], "WARN");
+            assert_eq!(line["namespace"], "team");
+            assert_eq!(line["name"], "my-app");
+            assert_eq!(line["role_arn"], "arn");
+            assert_eq!(line["attempts"], 3);
+            assert!(line["timestamp"].as_str().unwrap().parse::<Timestamp>().is_ok());
+        }
+        let text = written(LogFormat::Human, "info", || {
+            in_a_cycle(|| tracing::info!(expiration = "then", "refreshed"));
+        });
+        assert!(text.ends_with("aws_assume_role::telemetry::logs::tests: refreshed expiration=\"then\" namespace=\"team\" name=\"my-app\"\n"), "{text}");
     }
 }

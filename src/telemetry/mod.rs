@@ -1,3 +1,34 @@
-//! What the operator tells of itself.
+//! What the operator tells of itself: logs, traces, metrics, and whether it is well. Credentials are in none of it.
 
+pub mod account;
+pub mod census;
 pub mod logs;
+pub mod metrics;
+pub mod server;
+pub mod spans;
+pub mod traces;
+
+use tracing::Metadata;
+
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use self::logs::LogFormat;
+use self::traces::Traces;
+
+/// The target of this crate's own lines and spans.
+const OWN_TARGET: &str = "aws_assume_role";
+
+/// Sets logs and traces up for the process. A second call does nothing.
+pub fn start(format: LogFormat, traces: Option<&Traces>) {
+    let _ = tracing_subscriber::registry()
+        .with(logs::layer(format))
+        .with(traces.map(Traces::layer))
+        .try_init();
+}
+
+/// Whether a line or a span is this crate's own. What other crates tell may quote what went over the wire.
+fn is_own(metadata: &Metadata<'_>) -> bool {
+    let rest = metadata.target().strip_prefix(OWN_TARGET);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}

@@ -92,7 +92,7 @@ pub struct Wanted {
 }
 
 /// The form of a Secret's content, with what each form needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, strum::AsRefStr)]
 pub enum Format {
     /// A key for each part.
     Map,

@@ -1,8 +1,8 @@
-//! The main job, shown: from a resource to credentials that work, are refreshed, and go with the resource.
+//! The main job, shown: from a resource to credentials that work, are refreshed, and go with the resource, and a refresh from inside.
 
 use std::fs;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::environment::{self, folder};
-use crate::support::{part, root};
+use crate::support::{jaeger, part, root};
 
 const EXAMPLES: [&str; 5] = [
     "map.yaml",
@@ -30,9 +30,11 @@ type Result<T> = std::result::Result<T, String>;
 pub async fn run() -> Result<()> {
     let started = Instant::now();
     step("A cluster and an AWS");
-    say("A real API server with the chart installed, the operator with the chart's ServiceAccount, and moto for AWS.");
+    say(
+        "A real API server with the chart installed, the operator with the chart's ServiceAccount, moto for AWS, Jaeger for traces.",
+    );
     environment::up()?;
-    let endpoint = endpoint()?;
+    let endpoint = variable("AWS_ENDPOINT_URL")?;
     let examples: Vec<String> = EXAMPLES.iter().map(|name| format!("docs/examples/{name}")).collect();
     quiet(&["delete", "--ignore-not-found", "-f", "docs/examples"])?;
 
@@ -98,6 +100,7 @@ pub async fn run() -> Result<()> {
     say(
         "With an overlap of 880 of its 900 seconds this one is due every 20 seconds. It is a change of the spec that needs no call to AWS.",
     );
+    let since = SystemTime::now();
     show(&[
         "patch",
         "awsassumerole",
@@ -106,15 +109,20 @@ pub async fn run() -> Result<()> {
         "--patch",
         r#"{"spec":{"refreshBeforeSeconds":880}}"#,
     ])?;
-    watch_a_refresh()?;
+    watch_a_refresh().await?;
 
     step("Delete the resource, and the Secret goes");
     show(&["delete", "awsassumerole", "my-images"])?;
-    until("the Secret my-images-pull to go", Duration::from_secs(30), || {
+    until("the Secret my-images-pull to go", Duration::from_secs(30), async || {
         let gone = kubectl(&["get", "secret", "my-images-pull", "--ignore-not-found", "-o", "name"])?;
         Ok(gone.is_empty().then_some(()))
-    })?;
+    })
+    .await?;
     good("The Secret my-images-pull is gone.");
+
+    step("Look inside one refresh");
+    say("The operator sends a trace of each refresh. This is the newest one of my-app that was due:");
+    look_inside(since).await?;
 
     println!(
         "\n✓ All of it in {:.0} s. The environment stays up for you:",
@@ -191,12 +199,13 @@ fn decoded(secret: &Value, key: &str) -> Result<String> {
         .ok_or(format!("the Secret has no {key}"))
 }
 
-fn endpoint() -> Result<String> {
+/// A variable of the environment.
+fn variable(name: &str) -> Result<String> {
     let env = fs::read_to_string(folder().join("env")).map_err(|error| error.to_string())?;
     env.lines()
-        .find_map(|line| line.strip_prefix("export AWS_ENDPOINT_URL='"))
+        .find_map(|line| line.strip_prefix(&format!("export {name}='")))
         .map(|rest| rest.trim_end_matches('\'').to_owned())
-        .ok_or("target/dev/env has no AWS_ENDPOINT_URL".to_owned())
+        .ok_or(format!("target/dev/env has no {name}"))
 }
 
 /// Uses credentials, and takes it ill if they are not those of the role.
@@ -246,7 +255,7 @@ fn prove_login(config: &str) -> Result<()> {
     Ok(())
 }
 
-fn watch_a_refresh() -> Result<()> {
+async fn watch_a_refresh() -> Result<()> {
     let seen = || -> Result<(String, String, String)> {
         let status = json(&["get", "awsassumerole", "my-app", "-o", "json"])?["status"].clone();
         let text = |field: &str| status[field].as_str().unwrap_or_default().to_owned();
@@ -256,10 +265,11 @@ fn watch_a_refresh() -> Result<()> {
     let before = seen()?;
     let started = Instant::now();
     say(&format!("Before: refreshed {}, ends {}", before.0, before.1));
-    let after = until("the refresh", Duration::from_secs(60), || {
+    let after = until("the refresh", Duration::from_secs(60), async || {
         let now = seen()?;
         Ok((now.0 != before.0 && now.2 != before.2).then_some(now))
-    })?;
+    })
+    .await?;
     say(&format!("After:  refreshed {}, ends {}", after.0, after.1));
     good(&format!(
         "New credentials after {:.0} s, while the old ones were still good.",
@@ -268,16 +278,53 @@ fn watch_a_refresh() -> Result<()> {
     Ok(())
 }
 
+/// Reads a refresh of my-app back from Jaeger, and takes it ill if one of its steps is not there.
+async fn look_inside(since: SystemTime) -> Result<()> {
+    let url = variable("JAEGER_URL")?;
+    let tags = [
+        ("k8s.namespace.name", "default"),
+        ("k8s.awsassumerole.name", "my-app"),
+        ("aws_assume_role.trigger", "due"),
+    ];
+    let trace = until("the trace of the refresh", Duration::from_secs(20), async || {
+        let traces = jaeger::traces(&url, "aws-assume-role", &tags).await?;
+        let newest = traces.into_iter().next_back();
+        Ok(newest.filter(|trace| trace.root().start >= since))
+    })
+    .await?;
+    for line in trace.draw().lines() {
+        println!("     {line}");
+    }
+    let root = trace.root();
+    for name in ["sts.AssumeRole", "secret.write", "status.write"] {
+        if root.name != "refresh" || root.child(name).is_none() {
+            return Err(format!("the trace {} is not a refresh with {name}", trace.id));
+        }
+    }
+    good("The call to AWS, the write of the Secret and that of the status are in it.");
+    say("After `source target/dev/env`:");
+    for (command, what) in [
+        (
+            format!("curl $JAEGER_URL/api/traces/{}", trace.id),
+            "the same as JSON (no web page here)",
+        ),
+        ("curl $OPERATOR_URL/metrics".to_owned(), "the operator's metrics"),
+    ] {
+        println!("     {command:<60} {what}");
+    }
+    Ok(())
+}
+
 /// Asks until there is an answer.
-fn until<T>(what: &str, at_most: Duration, mut ask: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+async fn until<T>(what: &str, at_most: Duration, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let started = Instant::now();
     loop {
-        if let Some(answer) = ask()? {
+        if let Some(answer) = ask().await? {
             return Ok(answer);
         }
         if started.elapsed() > at_most {
             return Err(format!("waited {} s in vain for {what}", at_most.as_secs()));
         }
-        std::thread::sleep(Duration::from_millis(200));
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::support::control_plane::ControlPlane;
+use crate::support::jaeger::Jaeger;
 use crate::support::moto::Moto;
 use crate::support::operator::{OperatorCommand, binary};
 use crate::support::root;
@@ -71,7 +72,7 @@ pub fn up() -> Result<(), String> {
             .map_err(|error| error.to_string())?;
         fs::write(folder().join("keeper.pid"), keeper.id().to_string()).map_err(|error| error.to_string())?;
     }
-    println!("Starting etcd, kube-apiserver, moto, the chart, kube-controller-manager and the operator ...");
+    println!("Starting etcd, kube-apiserver, moto, Jaeger, the chart, kube-controller-manager and the operator ...");
     while !ready.exists() {
         if keeper_pid().is_none() || started.elapsed() > Duration::from_secs(120) {
             let log = fs::read_to_string(folder().join("keeper.log")).unwrap_or_default();
@@ -90,11 +91,13 @@ pub fn up() -> Result<(), String> {
 pub fn tell() {
     println!(
         "
-  source target/dev/env                kubectl, helm and the AWS variables of the environment
-  kubectl apply -f docs/examples       one resource per type
+  source target/dev/env                                   kubectl, helm and the variables of the environment
+  kubectl apply -f docs/examples                          one resource per type
   kubectl get awsassumeroles -o wide
-  tail -f target/dev/operator.log      what the operator does
-  make down                            ends it all
+  tail -f target/dev/operator.log                         what the operator does
+  curl \"$JAEGER_URL/api/traces?service=aws-assume-role\"   how it did it: the traces, as JSON
+  curl $OPERATOR_URL/metrics                              how it is: the metrics
+  make down                                               ends it all
 "
     );
 }
@@ -122,11 +125,19 @@ pub fn down() -> Result<(), String> {
 pub async fn keep() -> Result<(), String> {
     let folder = folder();
     let mut terminate = signal(SignalKind::terminate()).map_err(|error| error.to_string())?;
-    let (cluster, moto) = tokio::join!(ControlPlane::start(&folder), Moto::start(&folder));
-    let operator = OperatorCommand::new(&cluster.operator_kubeconfig(), moto.url())
+    let (cluster, moto, jaeger) = tokio::join!(
+        ControlPlane::start(&folder),
+        Moto::start(&folder),
+        Jaeger::start(&folder)
+    );
+    let command = OperatorCommand::new(&cluster.operator_kubeconfig(), moto.url())
         .with_access_key(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
-        .start(&folder);
-    write_env(&folder, &cluster, &moto).map_err(|error| error.to_string())?;
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.grpc_endpoint())
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        // Nobody wants to wait for a trace as long as is usual.
+        .env("OTEL_BSP_SCHEDULE_DELAY", "500");
+    let operator = command.start(&folder);
+    write_env(&folder, &cluster, &moto, &jaeger, &command).map_err(|error| error.to_string())?;
     File::create(folder.join("ready")).map_err(|error| error.to_string())?;
     terminate.recv().await;
     let _ = fs::remove_file(folder.join("ready"));
@@ -134,7 +145,13 @@ pub async fn keep() -> Result<(), String> {
     Ok(())
 }
 
-fn write_env(folder: &Path, cluster: &ControlPlane, moto: &Moto) -> std::io::Result<()> {
+fn write_env(
+    folder: &Path,
+    cluster: &ControlPlane,
+    moto: &Moto,
+    jaeger: &Jaeger,
+    operator: &OperatorCommand,
+) -> std::io::Result<()> {
     let lines = [
         format!("export KUBECONFIG='{}'", cluster.kubeconfig().display()),
         format!("export AWS_ENDPOINT_URL='{}'", moto.url()),
@@ -142,6 +159,10 @@ fn write_env(folder: &Path, cluster: &ControlPlane, moto: &Moto) -> std::io::Res
         format!("export AWS_SECRET_ACCESS_KEY='{SECRET_ACCESS_KEY}'"),
         format!("export AWS_REGION='{REGION}'"),
         format!("export AWS_DEFAULT_REGION='{REGION}'"),
+        format!("export JAEGER_URL='{}'", jaeger.url()),
+        format!("export OTEL_EXPORTER_OTLP_ENDPOINT='{}'", jaeger.grpc_endpoint()),
+        "export OTEL_EXPORTER_OTLP_PROTOCOL='grpc'".to_owned(),
+        format!("export OPERATOR_URL='http://{}'", operator.http_address()),
         format!("export PATH='{}':\"$PATH\"", root().join("target/parts/bin").display()),
     ];
     fs::write(folder.join("env"), lines.join("\n") + "\n")

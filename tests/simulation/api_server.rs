@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use aws_assume_role::cluster::{Cluster, ClusterError, SecretEvent, WatchEvent};
 use aws_assume_role::credentials::ExposeSecret;
+use aws_assume_role::refresh::event::{Event, Published};
 use aws_assume_role::resource::{AWSAssumeRole, AWSAssumeRoleSpec, AWSAssumeRoleStatus};
 use aws_assume_role::secret::{MANAGED_BY_LABEL, ObservedSecret, Provenance, Repair, WantedSecret};
 use aws_assume_role::wanted::{REFRESH_ANNOTATION, ResourceKey, Watched};
@@ -14,6 +15,7 @@ use futures::channel::mpsc::{UnboundedSender, unbounded};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
+use tokio::time::Instant;
 
 use crate::checks::Checks;
 use crate::time::Time;
@@ -520,6 +522,30 @@ impl Cluster for ApiServer {
             }
             Err(ClusterError::Gone(_)) => Ok(()),
             Err(error) => Err(error),
+        })
+        .boxed()
+    }
+
+    fn publish<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+        event: &'a Event,
+        before: Option<&'a Published>,
+    ) -> BoxFuture<'a, Result<Published, ClusterError>> {
+        let at = Instant::now();
+        let goes_on = before.filter(|before| before.goes_on_with(event, at));
+        let published = Published {
+            event: event.clone(),
+            name: resource.name.clone(),
+            count: goes_on.map_or(1, |before| before.count + 1),
+            at,
+        };
+        self.call(move |_| {
+            self.checks.count(match goes_on {
+                Some(_) => "event: once more",
+                None => "event: told",
+            });
+            Ok(published.clone())
         })
         .boxed()
     }

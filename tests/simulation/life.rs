@@ -10,6 +10,7 @@ use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
 use aws_assume_role::resource::{AWSAssumeRoleSpec, SecretType, TemplateSpec};
 use aws_assume_role::secret::Envelope;
 use aws_assume_role::supervisor::{Supervisor, SupervisorMessage, World};
+use aws_assume_role::telemetry::metrics::Metrics;
 use aws_assume_role::wanted::Watched;
 use fastrand::Rng;
 use futures::future::BoxFuture;
@@ -37,7 +38,7 @@ pub fn live(setting: &Setting) -> Figures {
     silence_planted_panics();
     // With RUST_LOG set, the operator tells what it does as it does in earnest.
     if std::env::var_os("RUST_LOG").is_some() {
-        aws_assume_role::telemetry::logs::start(aws_assume_role::telemetry::logs::LogFormat::Human);
+        aws_assume_role::telemetry::start(aws_assume_role::telemetry::logs::LogFormat::Human, None);
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -581,6 +582,7 @@ impl Life {
                 rate: 50.0,
                 concurrency: 32,
             },
+            metrics: Metrics::default(),
         };
         self.operator = Some(Supervisor::spawn(None, Supervisor, world).await.unwrap());
     }

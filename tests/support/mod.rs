@@ -1,15 +1,18 @@
-//! What the end-to-end tests and the local environment stand on: a real control plane, moto, the operator as a process.
-//! Everything started here ends with the process that started it, however that one ends.
+//! What the end-to-end tests and the local environment stand on: a real control plane, moto, Jaeger, Prometheus, the operator
+//! as a process. Everything started here ends with the process that started it, however that one ends.
 
-// Two programs share this; neither uses all of it.
+// Several programs share this; none uses all of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod control_plane;
 pub mod front;
 pub mod http;
+pub mod jaeger;
 pub mod moto;
 pub mod operator;
 pub mod process;
+pub mod prometheus;
+pub mod traces;
 pub mod world;
 
 use std::path::PathBuf;

@@ -3,29 +3,35 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::free_port;
 use super::process::Process;
 
 /// How the operator is started: its cluster, and the environment that gives it an AWS identity.
-pub struct OperatorCommand(Command);
+pub struct OperatorCommand {
+    command: Command,
+    http_address: String,
+}
 
 impl OperatorCommand {
-    /// The built operator, living by a kubeconfig, with no AWS identity yet.
+    /// The built operator, living by a kubeconfig, with its HTTP server on a free port and no AWS identity yet.
     pub fn new(kubeconfig: &Path, aws_endpoint: &str) -> Self {
+        let http_address = format!("127.0.0.1:{}", free_port());
         let mut command = Command::new(binary());
         command
             .env("KUBECONFIG", kubeconfig)
             .env("AWS_ENDPOINT_URL", aws_endpoint)
             .env("AWS_REGION", "eu-west-1")
+            .env("HTTP_ADDRESS", &http_address)
             // There is no instance metadata here, and nobody is to be asked for it.
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("RUST_BACKTRACE", "1");
-        Self(command)
+        Self { command, http_address }
     }
 
     /// With one more environment variable.
     #[must_use]
     pub fn env(mut self, name: &str, value: &str) -> Self {
-        self.0.env(name, value);
+        self.command.env(name, value);
         self
     }
 
@@ -35,9 +41,14 @@ impl OperatorCommand {
         self.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", secret)
     }
 
+    /// Where its HTTP server will be: a host and a port.
+    pub fn http_address(&self) -> &str {
+        &self.http_address
+    }
+
     /// Starts it with its files in `folder`.
     pub fn start(&self, folder: &Path) -> Process {
-        Process::start("operator", folder, &self.0)
+        Process::start("operator", folder, &self.command)
     }
 }
 

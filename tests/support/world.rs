@@ -18,7 +18,7 @@ use super::front::Front;
 use super::moto::{ACCOUNT, Moto};
 use super::operator::OperatorCommand;
 use super::process::Process;
-use super::wait_for;
+use super::{http, wait_for};
 
 /// How long a story waits for what should take a second or two, on a machine that is busy with other stories.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,6 +33,7 @@ pub struct World {
     pub moto: Moto,
     /// The cluster.
     pub cluster: ControlPlane,
+    operator_address: Option<String>,
     folder: TempDir,
 }
 
@@ -47,6 +48,7 @@ impl World {
             aws,
             moto,
             cluster,
+            operator_address: None,
             folder,
         }
     }
@@ -70,10 +72,37 @@ impl World {
 
     /// Starts the operator with a plain access key.
     pub fn start_operator(&mut self) {
+        self.start_operator_with(|command| command);
+    }
+
+    /// Starts the operator with a plain access key, and with what is changed in its command.
+    pub fn start_operator_with(&mut self, change: impl FnOnce(OperatorCommand) -> OperatorCommand) {
         let command = self
             .operator_command()
             .with_access_key("AKIAOPERATOR00000000", "secret");
+        self.run_operator(&change(command));
+    }
+
+    /// Starts the operator by a command of any kind.
+    pub fn run_operator(&mut self, command: &OperatorCommand) {
+        self.operator_address = Some(command.http_address().to_owned());
         self.operator = Some(command.start(self.folder()));
+    }
+
+    /// The address of the operator's HTTP server. The operator was started by one of the functions above.
+    pub fn operator_url(&self) -> String {
+        let address = self.operator_address.as_ref();
+        format!("http://{}", address.expect("an operator that this world started"))
+    }
+
+    /// The operator's metrics, as soon as it gives them.
+    pub async fn metrics(&self) -> String {
+        let url = format!("{}/metrics", self.operator_url());
+        wait_for("the operator's metrics", PATIENCE, async || {
+            let (status, text) = http::get(&url).await?;
+            status.is_success().then_some(text)
+        })
+        .await
     }
 
     /// All that the operator printed.

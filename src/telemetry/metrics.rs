@@ -1,0 +1,298 @@
+//! Metrics for Prometheus. `docs/observability.md` lists them for people.
+//!
+//! What happens is counted where it happens. How things stand is asked for when somebody looks: the series of a resource are made from the
+//! census and so are gone when the resource is.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
+use prometheus::{Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec};
+use prometheus::{IntGauge, Opts, Registry, TextEncoder};
+use strum::IntoEnumIterator;
+
+use super::census::{Census, State};
+use crate::aws::AwsError;
+use crate::aws::error::Operation;
+
+/// The media type of [`Metrics::text`].
+pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// The labels of a resource's series.
+const RESOURCE: [&str; 2] = ["namespace", "name"];
+
+/// Bounds in seconds for what takes milliseconds when all is well, and up to a minute when it is not.
+const SECONDS: [f64; 13] = [
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
+];
+
+/// What is counted. Each copy counts into the same.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    refreshes: IntCounterVec,
+    refresh_duration: HistogramVec,
+    aws_call_duration: HistogramVec,
+    gate_wait: Histogram,
+    /// Calls that wait at the gate.
+    pub gate_waiting: IntGauge,
+    /// Calls to AWS that are under way.
+    pub gate_in_flight: IntGauge,
+    /// Calls per second that the gate allows now.
+    pub gate_rate: Gauge,
+    /// Actors that failed and were started again.
+    pub actor_restarts: IntCounter,
+    /// 1 while this operator acts on the resources.
+    pub leader: IntGauge,
+}
+
+impl Default for Metrics {
+    // The names are constants, each used once, and a test makes one: none can be refused.
+    #[allow(clippy::expect_used)]
+    fn default() -> Self {
+        Self::new().expect("metrics with constant names")
+    }
+}
+
+impl Metrics {
+    fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let build = GaugeVec::new(
+            Opts::new("aws_assume_role_build_info", "The version that runs. Always 1."),
+            &["version"],
+        )?;
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        let histogram = |name: &str, help: &str| HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+        let metrics = Self {
+            refreshes: IntCounterVec::new(
+                Opts::new(
+                    "aws_assume_role_refreshes_total",
+                    "Refresh cycles by what came of them.",
+                ),
+                &["outcome", "reason"],
+            )?,
+            refresh_duration: HistogramVec::new(
+                histogram(
+                    "aws_assume_role_refresh_duration_seconds",
+                    "How long refresh cycles took, from what set them off to the written status.",
+                ),
+                &["outcome"],
+            )?,
+            aws_call_duration: HistogramVec::new(
+                histogram(
+                    "aws_assume_role_aws_call_duration_seconds",
+                    "How long calls to AWS took, without the wait at the gate.",
+                ),
+                &["operation", "result"],
+            )?,
+            gate_wait: Histogram::with_opts(histogram(
+                "aws_assume_role_gate_wait_seconds",
+                "How long calls waited at the gate before AWS, which all resources share.",
+            ))?,
+            gate_waiting: IntGauge::new("aws_assume_role_gate_waiting", "Calls to AWS that wait at the gate.")?,
+            gate_in_flight: IntGauge::new("aws_assume_role_gate_in_flight", "Calls to AWS that are under way.")?,
+            gate_rate: Gauge::new(
+                "aws_assume_role_gate_rate",
+                "Calls per second that the gate allows now. It falls while AWS throttles.",
+            )?,
+            actor_restarts: IntCounter::new(
+                "aws_assume_role_actor_restarts_total",
+                "Role actors that failed and were started again.",
+            )?,
+            leader: IntGauge::new("aws_assume_role_leader", "1 while this operator acts on the resources.")?,
+            registry,
+        };
+        let collectors: [Box<dyn Collector>; 10] = [
+            Box::new(build),
+            Box::new(metrics.refreshes.clone()),
+            Box::new(metrics.refresh_duration.clone()),
+            Box::new(metrics.aws_call_duration.clone()),
+            Box::new(metrics.gate_wait.clone()),
+            Box::new(metrics.gate_waiting.clone()),
+            Box::new(metrics.gate_in_flight.clone()),
+            Box::new(metrics.gate_rate.clone()),
+            Box::new(metrics.actor_restarts.clone()),
+            Box::new(metrics.leader.clone()),
+        ];
+        for collector in collectors {
+            metrics.registry.register(collector)?;
+        }
+        Ok(metrics)
+    }
+
+    /// Counts the process's memory, time and files too.
+    #[must_use]
+    pub fn with_process(self) -> Self {
+        let process = prometheus::process_collector::ProcessCollector::for_self();
+        // Refused only when it is there already.
+        let _ = self.registry.register(Box::new(process));
+        self
+    }
+
+    /// A cycle came to its end. The reason is empty for one that gave none.
+    pub fn refreshed(&self, outcome: &str, reason: &str, took: Duration) {
+        self.refreshes.with_label_values(&[outcome, reason]).inc();
+        self.refresh_duration
+            .with_label_values(&[outcome])
+            .observe(took.as_secs_f64());
+    }
+
+    /// AWS was called.
+    pub fn called_aws(&self, operation: Operation, error: Option<&AwsError>, took: Duration) {
+        let result = error.map_or("ok", |error| error.reason().into());
+        self.aws_call_duration
+            .with_label_values(&[operation.name(), result])
+            .observe(took.as_secs_f64());
+    }
+
+    /// A call waited at the gate.
+    pub fn waited(&self, waited: Duration) {
+        self.gate_wait.observe(waited.as_secs_f64());
+    }
+
+    /// Everything in Prometheus' text format. Without a census nothing is told of resources.
+    ///
+    /// # Errors
+    /// When the text cannot be put together, which no name or value here leads to.
+    pub fn text(&self, census: Option<&Census>) -> Result<String, prometheus::Error> {
+        let mut families = self.registry.gather();
+        if let Some(census) = census {
+            families.extend(told(census)?);
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// The families that a census makes.
+fn told(census: &Census) -> Result<Vec<MetricFamily>, prometheus::Error> {
+    let of_resource = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &RESOURCE);
+    let valid = of_resource(
+        "aws_assume_role_credentials_valid",
+        "Whether the Secret of a resource holds credentials that are valid now.",
+    )?;
+    let expiration = of_resource(
+        "aws_assume_role_credentials_expiration_timestamp_seconds",
+        "When the credentials in the Secret of a resource end.",
+    )?;
+    let issued = of_resource(
+        "aws_assume_role_last_refresh_timestamp_seconds",
+        "When the credentials in the Secret of a resource were issued.",
+    )?;
+    let due = of_resource(
+        "aws_assume_role_refresh_due_timestamp_seconds",
+        "When the credentials in the Secret of a resource are to be replaced, or were to be. Failures do not move it.",
+    )?;
+    let failures = of_resource(
+        "aws_assume_role_consecutive_failures",
+        "Failed attempts since the last success.",
+    )?;
+    let resources = GaugeVec::new(
+        Opts::new("aws_assume_role_resources", "Resources by state."),
+        &["state"],
+    )?;
+    let actors = IntGauge::new("aws_assume_role_actors", "Role actors that are alive.")?;
+    let skew = IntGauge::new(
+        "aws_assume_role_clock_skew_seconds",
+        "How much later it is for AWS than by the operator's clock.",
+    )?;
+    for state in State::iter() {
+        resources.with_label_values(&[word(state)]).set(0.0);
+    }
+    for (key, figures) in &census.resources {
+        let labels = [key.namespace.as_str(), key.name.as_str()];
+        let is_valid = figures.is_valid_at(census.now);
+        valid.with_label_values(&labels).set(f64::from(u8::from(is_valid)));
+        failures.with_label_values(&labels).set(f64::from(figures.failures));
+        for (gauge, moment) in [
+            (&expiration, figures.expiration),
+            (&issued, figures.issued),
+            (&due, figures.due),
+        ] {
+            if let Some(moment) = moment {
+                gauge.with_label_values(&labels).set(seconds(moment));
+            }
+        }
+        let state = figures.state_at(census.now);
+        resources.with_label_values(&[word(state)]).inc();
+    }
+    actors.set(i64::try_from(census.actors).unwrap_or(i64::MAX));
+    skew.set(census.skew_seconds);
+    let vectors = [valid, expiration, issued, due, failures, resources];
+    let families = vectors.iter().flat_map(Collector::collect);
+    // A family without a series cannot be written down.
+    let families = families.filter(|family| !family.get_metric().is_empty());
+    Ok(families.chain(actors.collect()).chain(skew.collect()).collect())
+}
+
+fn word(state: State) -> &'static str {
+    state.into()
+}
+
+/// Seconds since 1970, as Prometheus tells moments.
+fn seconds(moment: Timestamp) -> f64 {
+    // Milliseconds of any year that can be written down fit exactly.
+    #[allow(clippy::cast_precision_loss)]
+    let milliseconds = moment.as_millisecond() as f64;
+    milliseconds / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::census::Figures;
+    use crate::wanted::ResourceKey;
+
+    fn census(names: &[&str]) -> Census {
+        let at = |seconds| Timestamp::from_second(seconds).ok();
+        let resources = names.iter().map(|name| {
+            let key = ResourceKey {
+                namespace: "team".into(),
+                name: (*name).into(),
+                uid: format!("uid-{name}"),
+            };
+            let figures = Figures {
+                state: State::Ready,
+                expiration: at(900),
+                issued: at(0),
+                due: at(600),
+                failures: 0,
+            };
+            (key, figures)
+        });
+        Census {
+            synced: true,
+            actors: names.len(),
+            now: at(100).unwrap(),
+            skew_seconds: -3,
+            resources: resources.collect(),
+        }
+    }
+
+    #[test]
+    fn the_series_of_a_resource_go_with_it() {
+        let metrics = Metrics::default();
+        metrics.refreshed("issued", "Issued", Duration::from_millis(30));
+        let text = metrics.text(Some(&census(&["a", "b"]))).unwrap();
+        for line in [
+            r#"aws_assume_role_credentials_expiration_timestamp_seconds{name="a",namespace="team"} 900"#,
+            r#"aws_assume_role_credentials_valid{name="b",namespace="team"} 1"#,
+            r#"aws_assume_role_refresh_due_timestamp_seconds{name="b",namespace="team"} 600"#,
+            r#"aws_assume_role_resources{state="ready"} 2"#,
+            r#"aws_assume_role_resources{state="suspended"} 0"#,
+            r#"aws_assume_role_refreshes_total{outcome="issued",reason="Issued"} 1"#,
+            r#"aws_assume_role_refresh_duration_seconds_bucket{outcome="issued",le="0.05"} 1"#,
+            "aws_assume_role_clock_skew_seconds -3",
+            "aws_assume_role_actors 2",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
+        }
+        let text = metrics.text(Some(&census(&["a"]))).unwrap();
+        assert!(!text.contains(r#"name="b""#), "{text}");
+        assert!(text.contains(r#"outcome="issued""#));
+        let text = metrics.text(None).unwrap();
+        assert!(!text.contains("credentials_valid") && text.contains("aws_assume_role_leader"));
+    }
+}
