@@ -14,3 +14,102 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
+
+{{/* The container's environment. What extraEnv sets comes last and instead of the chart's own: a server-side apply takes no name twice. */}}
+{{- define "aws-assume-role.environment" -}}
+{{- $theirs := list }}
+{{- range .Values.extraEnv }}
+{{- $theirs = append $theirs .name }}
+{{- end }}
+{{- $environment := list }}
+{{- range include "aws-assume-role.ownEnvironment" . | fromYamlArray }}
+{{- if not (has .name $theirs) }}
+{{- $environment = append $environment . }}
+{{- end }}
+{{- end }}
+{{- toYaml (concat $environment (.Values.extraEnv | default list)) }}
+{{- end }}
+
+{{- define "aws-assume-role.ownEnvironment" -}}
+{{- /* Who it is that reports an event. */}}
+- name: POD_NAME
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.name
+- name: POD_NAMESPACE
+  valueFrom:
+    fieldRef:
+      fieldPath: metadata.namespace
+- name: LOG_FORMAT
+  value: {{ .Values.log.format | quote }}
+- name: RUST_LOG
+  value: {{ .Values.log.level | quote }}
+- name: HTTP_ADDRESS
+  value: {{ printf "[::]:%d" (int .Values.http.port) | quote }}
+- name: AWS_CALL_RATE
+  value: {{ .Values.awsCalls.perSecond | quote }}
+- name: AWS_CALL_CONCURRENCY
+  value: {{ .Values.awsCalls.atTheSameTime | quote }}
+- name: UPGRADE_CRD
+  value: {{ .Values.crd.upgrade | quote }}
+{{- with .Values.aws.region }}
+- name: AWS_REGION
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.tracing }}
+{{- if .endpoint }}
+- name: OTEL_SERVICE_NAME
+  value: {{ .serviceName | quote }}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: {{ include "aws-assume-role.resourceAttributes" . | quote }}
+- name: OTEL_EXPORTER_OTLP_ENDPOINT
+  value: {{ .endpoint | quote }}
+- name: OTEL_EXPORTER_OTLP_PROTOCOL
+  value: {{ .protocol | quote }}
+{{- if .headersSecret.name }}
+{{- if .headers }}
+{{- fail "tracing.headers and tracing.headersSecret exclude each other: put all headers into the Secret" }}
+{{- end }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .headersSecret.name | quote }}
+      key: {{ required "tracing.headersSecret.key is missing" .headersSecret.key | quote }}
+{{- else if .headers }}
+- name: OTEL_EXPORTER_OTLP_HEADERS
+  value: {{ include "aws-assume-role.headers" .headers | quote }}
+{{- end }}
+{{- if ne (toString .sampler) "" }}
+- name: OTEL_TRACES_SAMPLER
+  value: {{ .sampler | quote }}
+{{- end }}
+{{- /* Not "with": 0 is a value too. */}}
+{{- if ne (toString .samplerArg) "" }}
+- name: OTEL_TRACES_SAMPLER_ARG
+  value: {{ .samplerArg | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* key=value,... with the values percent-encoded. urlquery writes a space as "+", which is a plus to who decodes it. */}}
+{{- define "aws-assume-role.headers" -}}
+{{- $pairs := list }}
+{{- range $key, $value := . }}
+{{- $pairs = append $pairs (printf "%s=%s" $key (urlquery $value | replace "+" "%20")) }}
+{{- end }}
+{{- join "," $pairs }}
+{{- end }}
+
+{{/* key=value,... as it is: the operator does not decode these, so a comma cannot be told from the next attribute. */}}
+{{- define "aws-assume-role.resourceAttributes" -}}
+{{- $pairs := list }}
+{{- range $key, $value := .resourceAttributes }}
+{{- if or (contains "," (toString $value)) (contains "," $key) (contains "=" $key) }}
+{{- fail (printf "tracing.resourceAttributes: %s has a character that cannot be passed on, a comma or an equals sign in its name" $key) }}
+{{- end }}
+{{- $pairs = append $pairs (printf "%s=%v" $key $value) }}
+{{- end }}
+{{- $pairs = concat $pairs (list "k8s.namespace.name=$(POD_NAMESPACE)" "k8s.pod.name=$(POD_NAME)") }}
+{{- join "," $pairs }}
+{{- end }}
