@@ -13,11 +13,12 @@ use opentelemetry::trace::SpanContext;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{Instrument, debug};
+use tracing::{Instrument, Span, debug, warn};
 
-use crate::cycle::{Cycle, Next, Observation, Report, Services, Status};
+use crate::cluster::ClusterError;
+use crate::cycle::{Cycle, Next, Observation, Report, Services, Status, in_span};
 use crate::refresh::Trigger;
-use crate::refresh::event::Published;
+use crate::refresh::event::{Event, Published};
 use crate::refresh::outcome::Outcome;
 use crate::refresh::schedule::{FLOOR, Patience, SOON, retry, since};
 use crate::secret::ObservedSecret;
@@ -50,6 +51,8 @@ pub enum RoleMessage {
     Finished(u64, Box<Finish>),
     /// The status of the cycle of that number was tried again.
     StatusTried(u64, Box<Status>),
+    /// An event was told.
+    EventTold(Box<Published>),
     /// The task of that number panicked.
     Panicked(u64),
 }
@@ -58,6 +61,8 @@ pub enum RoleMessage {
 #[derive(Debug)]
 pub struct Finish {
     report: Report,
+    /// Its root span.
+    span: Span,
     /// Its place among the traces.
     trace: Option<SpanContext>,
 }
@@ -84,6 +89,8 @@ pub struct RoleState {
     failed: Option<SpanContext>,
     /// The event that was told last.
     told: Option<Published>,
+    /// The telling of an event. Nothing waits for it.
+    telling: Option<Task>,
     observation: Observation,
     /// The names of Secrets that the resource controls and does not want.
     leftovers: BTreeSet<String>,
@@ -150,6 +157,7 @@ impl Actor for RoleActor {
             figures,
             failed: None,
             told: None,
+            telling: None,
             observation: Observation::Unknown,
             leftovers: BTreeSet::new(),
             status: Status {
@@ -191,6 +199,10 @@ impl Actor for RoleActor {
                 state.work = None;
                 state.status_is(*status);
                 state.settle(&myself);
+            }
+            RoleMessage::EventTold(published) => {
+                state.telling = None;
+                state.told = Some(*published);
             }
             RoleMessage::Panicked(number) if number == state.number => {
                 return Err(CyclePanicked.into());
@@ -323,7 +335,6 @@ impl RoleState {
             services: self.services.clone(),
             watched: self.watched.clone(),
             trigger,
-            told: self.told.clone(),
             observation: self.observation.clone(),
             leftovers: self.leftovers.clone(),
             status: self.status.clone(),
@@ -334,9 +345,10 @@ impl RoleState {
         };
         let account = self.account(trigger);
         self.work(myself, |number| async move {
-            let report = cycle.run().instrument(account.span().clone()).await;
+            let span = account.span().clone();
+            let report = cycle.run().instrument(span.clone()).await;
             let trace = account.close(&report.outcome);
-            RoleMessage::Finished(number, Box::new(Finish { report, trace }))
+            RoleMessage::Finished(number, Box::new(Finish { report, span, trace }))
         });
     }
 
@@ -407,20 +419,46 @@ impl RoleState {
         }));
     }
 
-    fn finished(&mut self, myself: &ActorRef<RoleMessage>, Finish { report, trace }: Finish) {
+    fn finished(&mut self, myself: &ActorRef<RoleMessage>, finish: Finish) {
+        let Finish { report, span, trace } = finish;
         self.work = None;
         let next = report.next.map(|next| next.at);
         let status = &report.status.content;
         self.figures
             .send_modify(|figures| *figures = figures.after(status, &report.outcome, next));
         self.failed = trace.filter(|_| matches!(report.outcome, Outcome::Failed(_)));
-        self.told = report.told;
+        if let Some(event) = report.event {
+            self.tell(myself, event, &span);
+        }
         self.observation = report.observation;
         self.leftovers = report.leftovers;
         self.asked = report.asked;
         self.next = report.next;
         self.status_is(report.status);
         self.settle(myself);
+    }
+
+    /// Tells an event, in place of one that is still being told. One that cannot be told is let be: the status says the same.
+    fn tell(&mut self, myself: &ActorRef<RoleMessage>, event: Event, span: &Span) {
+        if let Some(told) = &mut self.told
+            && told.count_silently(&event, Instant::now())
+        {
+            return;
+        }
+        let (cluster, resource) = (self.services.cluster.clone(), self.watched.key.clone());
+        let (before, myself) = (self.told.clone(), myself.clone());
+        let telling = async move {
+            let publish = cluster.publish(&resource, &event, before.as_ref());
+            match in_span(spans::event_write(), publish).await {
+                Ok(published) => {
+                    let _ = myself.cast(RoleMessage::EventTold(Box::new(published)));
+                }
+                // So is its namespace, then.
+                Err(ClusterError::Gone(_)) => {}
+                Err(error) => warn!("an event was not told: {error}"),
+            }
+        };
+        self.telling = Some(Task::spawn(telling.instrument(span.clone())));
     }
 
     fn status_is(&mut self, status: Status) {

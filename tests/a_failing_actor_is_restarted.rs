@@ -62,6 +62,7 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
         ),
         panics: AtomicUsize::new(0),
     });
+    let metrics = Metrics::default();
     let world_of_actors = aws_assume_role::supervisor::World {
         aws: aws.clone(),
         cluster: Arc::new(KubeCluster::new(kube::Client::try_from(kube).unwrap(), "test")),
@@ -70,7 +71,7 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
             rate: 50.0,
             concurrency: 32,
         },
-        metrics: Metrics::default(),
+        metrics: metrics.clone(),
     };
     let (supervisor, ended) = Supervisor::spawn(None, Supervisor, world_of_actors).await.unwrap();
 
@@ -91,6 +92,12 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
         world.aws.assumed(&role_arn("before")),
         1,
         "the others were not disturbed"
+    );
+    assert_eq!(metrics.actor_restarts.get(), 2);
+    let text = metrics.text(None).unwrap();
+    assert!(
+        text.contains(r#"aws_assume_role_refreshes_total{outcome="panicked",reason=""} 2"#),
+        "{text}"
     );
     supervisor.stop_and_wait(None, None).await.unwrap();
     ended.await.unwrap();

@@ -5,10 +5,12 @@
 mod strict_aws;
 mod support;
 
+mod a_collector_is_not_waited_for;
 mod a_deleted_resource_is_let_go;
 mod a_failing_actor_is_restarted;
 mod a_foreign_secret_is_left_alone;
 mod a_past_end_does_not_spin;
+mod a_refresh_is_a_trace;
 mod a_refusal_is_explained;
 mod a_secret_is_put_right;
 mod a_session_is_as_asked_for;
@@ -17,9 +19,12 @@ mod a_wrong_resource_is_refused;
 mod aws_is_away_at_start;
 mod aws_refuses_what_it_refuses;
 mod credentials_are_refreshed;
+mod events_tell_the_story;
 mod every_type_gives_its_secret;
+mod no_secret_is_anywhere_else;
 mod the_definition_is_current;
 mod the_operator_finds_its_identity;
+mod the_operator_is_measured;
 mod the_operator_starts_again;
 mod the_predecessors_are_taken_over;
 mod the_readme_is_true;

@@ -179,6 +179,7 @@ impl KubeCluster {
             name: name.to_owned(),
             count,
             at: Instant::now(),
+            written: Instant::now(),
         };
         if let Some(before) = before.filter(|before| before.goes_on_with(event, Instant::now())) {
             let count = before.count.saturating_add(1);

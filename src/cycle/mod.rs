@@ -17,7 +17,7 @@ use crate::aws::gate::Gate;
 use crate::clock::{Clock, Skew};
 use crate::cluster::{Cluster, ClusterError};
 use crate::refresh::Trigger;
-use crate::refresh::event::{Published, event_of};
+use crate::refresh::event::{Event, event_of};
 use crate::refresh::outcome::{Facts, Failure, Outcome, judge, pending};
 use crate::refresh::plan::{self, Plan, Situation, plan};
 use crate::refresh::schedule::{shifted, since};
@@ -80,8 +80,6 @@ pub struct Cycle {
     pub leftovers: BTreeSet<String>,
     /// The status as it is to be.
     pub status: Status,
-    /// The event that was told last.
-    pub told: Option<Published>,
     /// The end of credentials whose time to be replaced has come, whatever the clock says now.
     pub overdue: Option<Timestamp>,
     /// When the credentials end that the Secret held when it was last seen.
@@ -110,8 +108,8 @@ pub struct Report {
     pub leftovers: BTreeSet<String>,
     /// The status now.
     pub status: Status,
-    /// The event that was told last.
-    pub told: Option<Published>,
+    /// The event that it is worth, if it is.
+    pub event: Option<Event>,
     /// What came of it.
     pub outcome: Outcome,
     /// When AWS was last asked.
@@ -141,7 +139,10 @@ impl Status {
 }
 
 /// Makes a call to the API server in a span of its own.
-async fn in_span<T>(span: Span, call: impl Future<Output = Result<T, ClusterError>>) -> Result<T, ClusterError> {
+pub(crate) async fn in_span<T>(
+    span: Span,
+    call: impl Future<Output = Result<T, ClusterError>>,
+) -> Result<T, ClusterError> {
     let result = call.instrument(span.clone()).await;
     if let Err(error) = &result {
         spans::failed(&span, error.into(), error);
@@ -182,17 +183,16 @@ impl Cycle {
         if let Some(next) = next {
             Span::current().record("aws_assume_role.next_refresh_time", next.at.to_string());
         }
+        let event = self.event(&outcome);
         // An operator that is stopping has nothing to say of a resource.
         if !matches!(outcome, Outcome::Failed(Failure::Stopping(_))) {
-            let before = self.status.content.clone();
             self.show(status).await;
-            self.tell(&before, &outcome).await;
         }
         Report {
             observation: self.observation,
             leftovers: self.leftovers,
             status: self.status,
-            told: self.told,
+            event,
             outcome,
             asked: self.asked,
             next,
@@ -393,21 +393,16 @@ impl Cycle {
         self.status.write(&self.services, &self.watched.key).await;
     }
 
-    /// Tells the event that it is worth, if it is. One that cannot be told is let be: the status says the same.
-    async fn tell(&mut self, before: &AWSAssumeRoleStatus, outcome: &Outcome) {
+    /// The event that an outcome is worth, as long as the status is still that of before.
+    fn event(&self, outcome: &Outcome) -> Option<Event> {
         let secret = self.watched.wanted.as_ref().map_or("", |wanted| &wanted.secret_name);
-        let Some(event) = event_of(before, self.watched.generation, self.trigger, outcome, secret) else {
-            return;
-        };
-        let publish = self
-            .services
-            .cluster
-            .publish(&self.watched.key, &event, self.told.as_ref());
-        match in_span(spans::event_write(), publish).await {
-            Ok(published) => self.told = Some(published),
-            Err(ClusterError::Gone(_)) => {}
-            Err(error) => warn!("an event was not told: {error}"),
-        }
+        event_of(
+            &self.status.content,
+            self.watched.generation,
+            self.trigger,
+            outcome,
+            secret,
+        )
     }
 
     fn facts(&self) -> Facts<'_> {

@@ -16,6 +16,10 @@ const NOTE_MAX: usize = 1024;
 /// shorter than the hour for which the API server keeps events.
 const SERIES: Duration = Duration::from_secs(600);
 
+/// How often an event that goes on is written, at most. When AWS is away every resource fails again and again, and the API server must not pay
+/// for it.
+const REWRITE: Duration = Duration::from_secs(300);
+
 /// The reasons of events. The words are stable, as those of the conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]
 pub enum EventReason {
@@ -76,6 +80,8 @@ pub struct Published {
     pub count: i32,
     /// When it happened last.
     pub at: Instant,
+    /// When it was last written.
+    pub written: Instant,
 }
 
 impl Published {
@@ -83,6 +89,18 @@ impl Published {
     #[must_use]
     pub fn goes_on_with(&self, event: &Event, now: Instant) -> bool {
         self.event == *event && now.saturating_duration_since(self.at) < SERIES
+    }
+
+    /// Counts it once more, if it goes on with that event and need not be written for it: the first time that it happens again is told at
+    /// once, the others now and then.
+    pub fn count_silently(&mut self, event: &Event, now: Instant) -> bool {
+        let silent =
+            self.goes_on_with(event, now) && self.count > 1 && now.saturating_duration_since(self.written) < REWRITE;
+        if silent {
+            self.count = self.count.saturating_add(1);
+            self.at = now;
+        }
+        silent
     }
 }
 
@@ -215,9 +233,22 @@ mod tests {
             name: "x".into(),
             count: 1,
             at: now,
+            written: now,
         };
         assert!(published.goes_on_with(&event, now + Duration::from_secs(300)));
         assert!(!published.goes_on_with(&event, now + Duration::from_secs(600)));
         assert!(!published.goes_on_with(&Event::new(EventReason::RefreshFailed, "otherwise"), now));
+
+        // Once, twice, and then every five minutes.
+        let mut series = published;
+        assert!(!series.count_silently(&event, now + Duration::from_secs(5)));
+        series.count = 2;
+        for (seconds, silent) in [(20, true), (60, true), (299, true), (300, false)] {
+            let at = now + Duration::from_secs(seconds);
+            assert_eq!(series.count_silently(&event, at), silent, "{seconds}");
+        }
+        assert_eq!(series.count, 5);
+        let other = Event::new(EventReason::RefreshFailed, "otherwise");
+        assert!(!series.count_silently(&other, now + Duration::from_secs(10)));
     }
 }

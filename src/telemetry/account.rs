@@ -65,3 +65,101 @@ impl Drop for Account {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::refresh::Trigger;
+    use crate::refresh::outcome::Failure;
+    use crate::telemetry::traces::Traces;
+    use crate::wanted::ResourceKey;
+    use opentelemetry::trace::Status;
+    use opentelemetry_sdk::error::OTelSdkResult;
+    use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::{Arc, Mutex};
+    use tracing_subscriber::layer::SubscriberExt;
+
+    #[derive(Clone, Debug, Default)]
+    struct Kept(Arc<Mutex<Vec<SpanData>>>);
+
+    impl SpanExporter for Kept {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            self.0.lock().unwrap().extend(batch);
+            Ok(())
+        }
+    }
+
+    /// The spans of a cycle that does such work, and what was counted.
+    fn told(after: Option<&SpanContext>, work: impl FnOnce(Account)) -> (Vec<SpanData>, String) {
+        let kept = Kept::default();
+        let traces = Traces::exporting_to(kept.clone());
+        let metrics = Metrics::default();
+        let subscriber = tracing_subscriber::registry().with(traces.layer());
+        tracing::subscriber::with_default(subscriber, || {
+            let key = ResourceKey {
+                namespace: "team".into(),
+                name: "mine".into(),
+                uid: "uid".into(),
+            };
+            let span = spans::refresh(&key, Trigger::Due, after);
+            work(Account::open(span, metrics.clone()));
+        });
+        traces.flush();
+        (kept.0.lock().unwrap().clone(), metrics.text(None).unwrap())
+    }
+
+    fn attribute(span: &SpanData, name: &str) -> Option<String> {
+        let found = span.attributes.iter().find(|attribute| attribute.key.as_str() == name);
+        found.map(|attribute| attribute.value.to_string())
+    }
+
+    #[test]
+    fn a_cycle_that_is_dropped_was_aborted_and_its_spans_are_ended() {
+        let (spans, metrics) = told(None, |account| {
+            let call = account.span().in_scope(spans::status_write);
+            drop((call, account));
+        });
+        assert_eq!(spans.len(), 2);
+        let root = spans.iter().find(|span| span.name == "refresh").unwrap();
+        assert_eq!(attribute(root, "aws_assume_role.outcome").as_deref(), Some("aborted"));
+        assert_eq!(root.status, Status::Unset);
+        assert!(
+            metrics.contains(r#"refreshes_total{outcome="aborted",reason=""} 1"#),
+            "{metrics}"
+        );
+    }
+
+    #[test]
+    fn a_panic_is_an_exception_that_says_nothing_of_its_message() {
+        let (spans, metrics) = told(None, |account| {
+            let result = catch_unwind(AssertUnwindSafe(move || {
+                let _account = account;
+                panic!("a planted secret");
+            }));
+            assert!(result.is_err());
+        });
+        let root = &spans[0];
+        assert_eq!(attribute(root, "aws_assume_role.outcome").as_deref(), Some("panicked"));
+        assert_eq!(attribute(root, "error.type").as_deref(), Some("panic"));
+        assert!(matches!(root.status, Status::Error { .. }));
+        assert!(root.events.iter().any(|event| event.name == "exception"));
+        assert!(!format!("{spans:?}").contains("planted"));
+        assert!(metrics.contains(r#"outcome="panicked""#));
+    }
+
+    #[test]
+    fn a_failure_is_an_error_and_the_next_attempt_is_linked_to_it() {
+        let mut trace = None;
+        let (failed, metrics) = told(None, |account| {
+            trace = account.close(&Outcome::Failed(Failure::Chained));
+        });
+        let root = &failed[0];
+        assert!(matches!(root.status, Status::Error { .. }));
+        assert_eq!(attribute(root, "error.type").as_deref(), Some("InvalidRequest"));
+        assert!(metrics.contains(r#"outcome="failed",reason="InvalidRequest"} 1"#));
+        let (again, _) = told(trace.as_ref(), drop);
+        let links: Vec<_> = again[0].links.iter().map(|link| link.span_context.trace_id()).collect();
+        assert_eq!(links, [root.span_context.trace_id()]);
+    }
+}

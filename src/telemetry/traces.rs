@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{Key, KeyValue};
-use opentelemetry_otlp::SpanExporter as OtlpExporter;
+use opentelemetry_otlp::tonic_types::transport::ClientTlsConfig;
+use opentelemetry_otlp::{SpanExporter as OtlpExporter, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
@@ -61,14 +62,20 @@ impl Traces {
     /// [`TracesError`] tells what to write instead.
     pub fn from_environment() -> Result<Option<Self>, TracesError> {
         let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        if !wanted(&environment)? {
-            return Ok(None);
-        }
-        let exporter = OtlpExporter::builder().build()?;
+        let builder = OtlpExporter::builder();
+        let exporter = match wanted(&environment)? {
+            None => return Ok(None),
+            Some(Protocol::Http) => builder.with_http().build()?,
+            // The exporter of itself trusts nobody.
+            Some(Protocol::Grpc) => {
+                let tls = ClientTlsConfig::new().with_enabled_roots();
+                builder.with_tonic().with_tls_config(tls).build()?
+            }
+        };
         Ok(Some(Self::exporting_to(exporter)))
     }
 
-    fn exporting_to(exporter: impl SpanExporter + 'static) -> Self {
+    pub(super) fn exporting_to(exporter: impl SpanExporter + 'static) -> Self {
         let provider = SdkTracerProvider::builder()
             .with_resource(resource())
             .with_batch_exporter(Outspoken {
@@ -105,30 +112,43 @@ impl Traces {
     }
 }
 
-/// Whether traces are asked for.
-fn wanted(environment: Environment<'_>) -> Result<bool, TracesError> {
+/// How the collector is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Grpc,
+    Http,
+}
+
+/// Whether traces are asked for, and how they are to leave.
+fn wanted(environment: Environment<'_>) -> Result<Option<Protocol>, TracesError> {
     if environment("OTEL_SDK_DISABLED").is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-        return Ok(false);
+        return Ok(None);
     }
     let exporter = environment("OTEL_TRACES_EXPORTER");
     let wanted = match exporter.as_deref().map(str::trim) {
-        Some("none") => return Ok(false),
+        Some("none") => return Ok(None),
         Some("otlp") => true,
         Some(_) => return Err(TracesError::Exporter(exporter.unwrap_or_default())),
         None => ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]
             .into_iter()
             .any(|name| environment(name).is_some()),
     };
-    if wanted {
-        for variable in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-            match environment(variable) {
-                None => {}
-                Some(value) if ["grpc", "http/protobuf"].contains(&value.as_str()) => {}
-                Some(value) => return Err(TracesError::Protocol { variable, value }),
+    if !wanted {
+        return Ok(None);
+    }
+    for variable in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
+        match environment(variable).as_deref().map(str::trim) {
+            None => {}
+            Some("grpc") => return Ok(Some(Protocol::Grpc)),
+            Some("http/protobuf") => return Ok(Some(Protocol::Http)),
+            Some(value) => {
+                let value = value.to_owned();
+                return Err(TracesError::Protocol { variable, value });
             }
         }
     }
-    Ok(wanted)
+    // OpenTelemetry's default.
+    Ok(Some(Protocol::Http))
 }
 
 /// Who sends the spans: what the environment says, with a name and the version where it does not.
@@ -181,7 +201,7 @@ impl<E: SpanExporter> SpanExporter for Outspoken<E> {
 mod tests {
     use super::*;
 
-    fn wanted_with(variables: &[(&str, &str)]) -> Result<bool, String> {
+    fn wanted_with(variables: &[(&str, &str)]) -> Result<Option<Protocol>, String> {
         let environment = |name: &str| {
             let found = variables.iter().find(|(key, _)| *key == name);
             found.map(|(_, value)| (*value).to_owned())
@@ -192,16 +212,18 @@ mod tests {
     #[test]
     fn traces_are_off_until_an_endpoint_is_named() {
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
-        assert_eq!(wanted_with(&[]), Ok(false));
-        assert_eq!(wanted_with(&[("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")]), Ok(false));
-        assert_eq!(wanted_with(&[endpoint]), Ok(true));
-        assert_eq!(
-            wanted_with(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://x/v1/traces")]),
-            Ok(true)
-        );
-        assert_eq!(wanted_with(&[("OTEL_TRACES_EXPORTER", "otlp")]), Ok(true));
-        assert_eq!(wanted_with(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]), Ok(false));
-        assert_eq!(wanted_with(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]), Ok(false));
+        let grpc = ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        assert_eq!(wanted_with(&[]), Ok(None));
+        assert_eq!(wanted_with(&[grpc]), Ok(None));
+        assert_eq!(wanted_with(&[endpoint]), Ok(Some(Protocol::Http)));
+        assert_eq!(wanted_with(&[endpoint, grpc]), Ok(Some(Protocol::Grpc)));
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://x/v1/traces");
+        let own_protocol = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf");
+        assert_eq!(wanted_with(&[own, grpc, own_protocol]), Ok(Some(Protocol::Http)));
+        let exporter = ("OTEL_TRACES_EXPORTER", "otlp");
+        assert_eq!(wanted_with(&[exporter]), Ok(Some(Protocol::Http)));
+        assert_eq!(wanted_with(&[endpoint, ("OTEL_TRACES_EXPORTER", "none")]), Ok(None));
+        assert_eq!(wanted_with(&[endpoint, ("OTEL_SDK_DISABLED", "TRUE")]), Ok(None));
     }
 
     #[test]

@@ -23,6 +23,9 @@ use strict_aws::{StrictAws, allow_all, open_role};
 use support::operator::OperatorCommand;
 use support::world::{World, condition, role_arn};
 
+/// How many scrapes are measured.
+const SCRAPES: usize = 10;
+
 const KEY: &str = "AKIAOPERATOR00000000";
 
 #[tokio::main]
@@ -56,7 +59,7 @@ async fn main() {
         .env("AWS_CALL_RATE", "1000")
         .env("RUST_LOG", "warn");
     let started = Instant::now();
-    world.operator = Some(command.start(world.folder()));
+    world.run_operator(&command);
     all_ready(&world, number).await;
     report(
         "from nothing to a Secret each and a status that says so",
@@ -65,10 +68,12 @@ async fn main() {
         &world,
     );
 
+    scrape(&world).await;
+
     let calls = aws.calls().len();
     drop(world.operator.take());
     let started = Instant::now();
-    world.operator = Some(command.start(world.folder()));
+    world.run_operator(&command);
     // Idle is when the processor time does not grow any more.
     let mut before = u64::MAX;
     while processor_ticks(&world) != before {
@@ -95,6 +100,22 @@ async fn all_ready(world: &World, number: usize) {
         }
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// What Prometheus asks for every half a minute.
+async fn scrape(world: &World) {
+    let ticks = processor_ticks(world);
+    let started = Instant::now();
+    let mut length = 0;
+    for _ in 0..SCRAPES {
+        length = world.metrics().await.len();
+    }
+    println!(
+        "a scrape of /metrics: {} KiB in {:.0} ms, {:.0} ms of processor",
+        length / 1024,
+        started.elapsed().as_secs_f64() * 1000.0 / SCRAPES as f64,
+        (processor_ticks(world) - ticks) as f64 * 10.0 / SCRAPES as f64
+    );
 }
 
 fn report(what: &str, number: usize, took: Duration, world: &World) {

@@ -52,6 +52,7 @@ struct Shared {
     target: String,
     client: HttpClient,
     calls: Mutex<Vec<Call>>,
+    answers: Mutex<Vec<String>>,
     rule: Mutex<Rule>,
     hanging: AtomicUsize,
 }
@@ -91,6 +92,7 @@ impl Front {
             target: target.to_owned(),
             client: http::client(),
             calls: Mutex::default(),
+            answers: Mutex::default(),
             rule: Mutex::new(Box::new(|_| Treatment::Pass)),
             hanging: AtomicUsize::new(0),
         });
@@ -117,6 +119,11 @@ impl Front {
     pub fn calls(&self, action: &str) -> Vec<Call> {
         let calls = self.shared.calls.lock().unwrap();
         calls.iter().filter(|call| call.action == action).cloned().collect()
+    }
+
+    /// What moto answered so far.
+    pub fn answers(&self) -> Vec<String> {
+        self.shared.answers.lock().unwrap().clone()
     }
 
     /// How many calls are held up at this moment, their callers still holding on.
@@ -154,7 +161,11 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
             onward.headers_mut().unwrap().extend(parts.headers);
             let onward = onward.body(Body::from(body)).unwrap();
             match http::send(&shared.client, onward).await {
-                Some(answer) => answer.map(Body::from),
+                Some(answer) => {
+                    let text = String::from_utf8_lossy(answer.body()).into_owned();
+                    shared.answers.lock().unwrap().push(text);
+                    answer.map(Body::from)
+                }
                 None => answer(StatusCode::BAD_GATEWAY, String::new()),
             }
         }

@@ -1,0 +1,174 @@
+use std::time::Duration;
+
+use k8s_openapi::jiff::SignedDuration;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::strict_aws::http::{HttpFront, clock};
+use crate::strict_aws::{StrictAws, allow_all, open_role};
+use crate::support::operator::OperatorCommand;
+use crate::support::wait_for;
+use crate::support::world::{PATIENCE, World, role_arn};
+
+const KEY: &str = "AKIAOPERATOR00000000";
+const RESOURCES: usize = 50;
+const ROUNDS: usize = 20;
+
+/// A collector that takes connections and never says a word.
+struct Mute {
+    address: String,
+    server: JoinHandle<()>,
+}
+
+impl Mute {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            let mut held = Vec::new();
+            loop {
+                held.push(listener.accept().await.unwrap());
+            }
+        });
+        Self { address, server }
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn number(metrics: &str, series: &str) -> f64 {
+    let value = metrics.lines().find_map(|line| line.strip_prefix(series));
+    value.map_or(0.0, |value| value.trim().parse().unwrap())
+}
+
+async fn a_thousand_refreshes_past_a_mute_collector(protocol: &str) {
+    let mut world = World::without_operator().await;
+    let collector = Mute::start().await;
+    let aws = StrictAws::new(clock(SignedDuration::ZERO));
+    aws.add_user("operator", KEY, "its-secret", allow_all());
+    let front = HttpFront::start(aws.clone()).await;
+    let command = OperatorCommand::new(&world.cluster.operator_kubeconfig(), front.url())
+        .with_access_key(KEY, "its-secret")
+        .env("AWS_CALL_RATE", "1000")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address))
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        // Whoever waited for it would wait for longer than this test.
+        .env("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+        .env("OTEL_BSP_MAX_QUEUE_SIZE", "256")
+        .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64");
+    world.run_operator(&command);
+
+    let mut list = Vec::new();
+    for index in 0..RESOURCES {
+        let name = format!("many-{index}");
+        aws.add_role(&role_arn(&name), open_role());
+        let spec = json!({"roleName": name, "secretName": name, "secretType": "Map"});
+        list.push(
+            json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": spec}),
+        );
+    }
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": list}).to_string();
+    assert!(
+        world
+            .cluster
+            .kubectl_with(&["create", "-f", "-"], &list)
+            .status
+            .success()
+    );
+
+    let issued = r#"aws_assume_role_refreshes_total{outcome="issued",reason="Issued"}"#;
+    let mut resident = Vec::new();
+    for round in 1..=ROUNDS {
+        let expected = (RESOURCES * round) as f64;
+        let metrics = wait_for(&format!("round {round}"), PATIENCE, async || {
+            let metrics = world.metrics().await;
+            (number(&metrics, issued) >= expected).then_some(metrics)
+        })
+        .await;
+        resident.push(number(&metrics, "process_resident_memory_bytes"));
+        let request = format!("pincette.net/refresh={round}");
+        world
+            .cluster
+            .kubectl_ok(&["annotate", "aar", "--all", "--overwrite", &request]);
+    }
+    let metrics = world.metrics().await;
+    assert_eq!(
+        number(&metrics, r#"aws_assume_role_resources{state="ready"}"#),
+        RESOURCES as f64
+    );
+    // Ten thousand spans that nobody takes would be tens of megabytes.
+    let grown = (resident[ROUNDS - 1] - resident[ROUNDS / 4]) / 1_048_576.0;
+    println!("{protocol}: {grown:.1} MiB more after {} refreshes", RESOURCES * ROUNDS);
+    assert!(grown < 16.0, "{grown} MiB: {resident:?}");
+
+    // It does not hold up the end either: a pod has 30 seconds.
+    let operator = world.operator.as_mut().unwrap();
+    operator.signal("TERM");
+    let ended = tokio::time::timeout(Duration::from_secs(25), async {
+        while operator.is_running() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    ended.await.expect("the end of the operator");
+    assert!(operator.wait().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_hangs_over_grpc_delays_no_refresh() {
+    a_thousand_refreshes_past_a_mute_collector("grpc").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_hangs_over_http_delays_no_refresh() {
+    a_thousand_refreshes_past_a_mute_collector("http/protobuf").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_not_there_is_told_of_once_and_a_wrong_protocol_with_what_is_right() {
+    let mut world = World::without_operator().await;
+    world.start_operator_with(|command| {
+        command
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+            .env("OTEL_BSP_SCHEDULE_DELAY", "100")
+    });
+    let spec = json!({"roleName": "alone", "secretName": "alone", "secretType": "Map"});
+    world.apply("alone", &spec).unwrap();
+    world.ready("alone").await;
+    let told = |world: &World| world.operator_log().matches("traces are not exported").count();
+    wait_for("the word of it", PATIENCE, async || (told(&world) > 0).then_some(())).await;
+    for round in 0..3 {
+        let request = format!("pincette.net/refresh={round}");
+        world
+            .cluster
+            .kubectl_ok(&["annotate", "aar", "alone", "--overwrite", &request]);
+        tokio::time::sleep(Duration::from_millis(700)).await;
+    }
+    assert_eq!(told(&world), 1, "{}", world.operator_log());
+
+    drop(world.operator.take());
+    world.start_operator_with(|command| {
+        command
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")
+    });
+    wait_for("the word of it", PATIENCE, async || {
+        world
+            .operator_log()
+            .contains("set it to grpc or http/protobuf")
+            .then_some(())
+    })
+    .await;
+    world
+        .apply(
+            "more",
+            &json!({"roleName": "more", "secretName": "more", "secretType": "Map"}),
+        )
+        .unwrap();
+    world.ready("more").await;
+}

@@ -1,0 +1,260 @@
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::front::Treatment;
+use crate::support::jaeger::Jaeger;
+use crate::support::traces::Trace;
+use crate::support::wait_for;
+use crate::support::world::{PATIENCE, World, role_arn};
+
+const SERVICE: &str = "aws-assume-role";
+
+const DENIED: &str = "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>AccessDenied</Code>\
+    <Message>User: someone is not authorized to perform: sts:AssumeRole on resource: it</Message></Error><RequestId>the-request</RequestId></ErrorResponse>";
+
+/// A world whose operator sends its traces to a Jaeger.
+async fn traced_world(protocol: &str) -> (World, Jaeger) {
+    let mut world = World::without_operator().await;
+    let jaeger = Jaeger::start(world.folder()).await;
+    let endpoint = match protocol {
+        "grpc" => jaeger.grpc_endpoint(),
+        _ => jaeger.http_endpoint(),
+    };
+    world.start_operator_with(|command| {
+        command
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+            .env("OTEL_BSP_SCHEDULE_DELAY", "200")
+            .env("LOG_FORMAT", "json")
+    });
+    (world, jaeger)
+}
+
+/// The refreshes of a resource that have arrived, once there are that many.
+async fn refreshes(jaeger: &Jaeger, name: &str, number: usize) -> Vec<Trace> {
+    let what = format!("{number} traces of {name}");
+    wait_for(&what, PATIENCE, async || {
+        let traces = jaeger.traces(SERVICE, &[("k8s.awsassumerole.name", name)]).await;
+        (traces.len() >= number).then_some(traces)
+    })
+    .await
+}
+
+fn map(role: &str) -> Value {
+    json!({"roleName": role, "secretName": role, "secretType": "Map"})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_success_shows_each_call_and_its_answer() {
+    let (world, jaeger) = traced_world("grpc").await;
+    world.apply("traced", &map("traced")).unwrap();
+    let resource = world.ready("traced").await;
+
+    let trace = refreshes(&jaeger, "traced", 1).await.remove(0);
+    let root = trace.root();
+    assert_eq!(
+        root.names(),
+        [
+            "secret.read",
+            "status.write",
+            "sts.GetCallerIdentity",
+            "sts.AssumeRole",
+            "secret.write",
+            "status.write",
+            "event.write"
+        ]
+        .map(String::from)
+        .as_slice(),
+        "{}",
+        trace.draw()
+    );
+    let arn = role_arn("traced");
+    for (name, value) in [
+        ("k8s.namespace.name", "default"),
+        ("k8s.awsassumerole.name", "traced"),
+        ("k8s.awsassumerole.uid", resource.metadata.uid.as_deref().unwrap()),
+        ("k8s.secret.name", "traced"),
+        ("aws_assume_role.trigger", "created"),
+        ("aws_assume_role.outcome", "issued"),
+        ("aws_assume_role.secret_type", "Map"),
+        ("aws_assume_role.role_arn", arn.as_str()),
+        ("aws_assume_role.attempt", "1"),
+    ] {
+        assert_eq!(root.attribute(name), Some(value), "{name}");
+    }
+    assert!(!root.error);
+    let assume = root.child("sts.AssumeRole").unwrap();
+    for (name, value) in [
+        ("rpc.system", "aws-api"),
+        ("rpc.service", "STS"),
+        ("rpc.method", "AssumeRole"),
+        ("cloud.region", "eu-west-1"),
+        ("http.response.status_code", "200"),
+        ("span.kind", "client"),
+    ] {
+        assert_eq!(assume.attribute(name), Some(value), "{name}");
+    }
+    assert!(assume.attribute("aws.request_id").is_some_and(|id| !id.is_empty()));
+    let status_of = |name: &str| root.child(name).unwrap().attribute("http.response.status_code");
+    assert_eq!(status_of("secret.read"), Some("404"));
+    assert_eq!(status_of("secret.write"), Some("201"));
+    assert_eq!(status_of("status.write"), Some("200"));
+    assert_eq!(trace.resource["deployment.environment.name"], "test");
+
+    // The log line of the cycle leads to its trace.
+    let log = world.operator_log();
+    let line = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let line = line.into_iter().find(|line| line["message"] == "refreshed").unwrap();
+    assert_eq!(line["trace_id"], trace.id.as_str());
+    assert_eq!(
+        (&line["namespace"], &line["name"]),
+        (&json!("default"), &json!("traced"))
+    );
+
+    // An idle actor makes no spans. A refresh after the first costs what it must, and nothing else.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(refreshes(&jaeger, "traced", 1).await.len(), 1);
+    world
+        .cluster
+        .kubectl_ok(&["annotate", "aar", "traced", "pincette.net/refresh=now"]);
+    let second = refreshes(&jaeger, "traced", 2).await.remove(1);
+    assert_eq!(
+        second.root().shape(),
+        "refresh\n  sts.AssumeRole\n  secret.write\n  status.write"
+    );
+    assert_eq!(second.root().attribute("aws_assume_role.trigger"), Some("requested"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_login_is_a_call_of_its_own_and_http_works_as_well() {
+    let (world, jaeger) = traced_world("http/protobuf").await;
+    let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/app";
+    world
+        .apply(
+            "images",
+            &json!({"roleArn": role_arn("images"), "secretName": "images", "secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url}),
+        )
+        .unwrap();
+    world.ready("images").await;
+    let trace = refreshes(&jaeger, "images", 1).await.remove(0);
+    assert_eq!(
+        trace.root().shape(),
+        "refresh\n  secret.read\n  status.write\n  sts.AssumeRole\n  ecr.GetAuthorizationToken\n  secret.write\n  status.write\n  event.write"
+    );
+    let login = trace.root().child("ecr.GetAuthorizationToken").unwrap();
+    assert_eq!(login.attribute("rpc.service"), Some("ECR"));
+    assert_eq!(login.attribute("http.response.status_code"), Some("200"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_an_error_and_its_retry_is_linked_to_it() {
+    let (world, jaeger) = traced_world("grpc").await;
+    world.aws.treat(|call| match call.action.as_str() {
+        "AssumeRole" => Treatment::Answer(403, DENIED.to_owned()),
+        _ => Treatment::Pass,
+    });
+    world.apply("denied", &map("denied")).unwrap();
+    world.condition("denied", "Ready", "False", "AccessDenied").await;
+    world.aws.treat(|_| Treatment::Pass);
+    world.ready("denied").await;
+
+    let traces = refreshes(&jaeger, "denied", 2).await;
+    let failed = traces[traces.len() - 2].root();
+    assert!(failed.error);
+    assert_eq!(failed.attribute("aws_assume_role.outcome"), Some("failed"));
+    assert_eq!(failed.attribute("error.type"), Some("AccessDenied"));
+    let call = failed.child("sts.AssumeRole").unwrap();
+    assert!(call.error);
+    assert_eq!(call.attribute("error.type"), Some("AccessDenied"));
+    assert_eq!(call.attribute("http.response.status_code"), Some("403"));
+    let (_, exception) = call.events.iter().find(|(name, _)| name == "exception").unwrap();
+    assert!(exception["exception.message"].contains("not authorized to perform: sts:AssumeRole"));
+    assert!(failed.child("secret.write").is_none());
+    assert!(failed.child("status.write").is_some_and(|write| !write.error));
+
+    let retry = traces.last().unwrap().root();
+    assert_eq!(retry.attribute("aws_assume_role.trigger"), Some("retry"));
+    assert_eq!(retry.attribute("aws_assume_role.outcome"), Some("issued"));
+    assert_eq!(
+        retry.attribute("aws_assume_role.attempt"),
+        Some(traces.len().to_string().as_str())
+    );
+    assert_eq!(retry.links, std::slice::from_ref(&traces[traces.len() - 2].id));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_in_the_middle_of_a_call_ends_the_spans() {
+    let (world, jaeger) = traced_world("grpc").await;
+    world.aws.treat(|call| match call.action.as_str() {
+        "AssumeRole" => Treatment::Hang,
+        _ => Treatment::Pass,
+    });
+    world.apply("hanging", &map("hanging")).unwrap();
+    wait_for("a hanging call", PATIENCE, async || {
+        (world.aws.hanging() == 1).then_some(())
+    })
+    .await;
+    world.delete("hanging");
+    let trace = refreshes(&jaeger, "hanging", 1).await.remove(0);
+    let root = trace.root();
+    assert_eq!(root.attribute("aws_assume_role.outcome"), Some("aborted"));
+    assert!(!root.error, "nothing went wrong");
+    let call = root.child("sts.AssumeRole").unwrap();
+    assert_eq!(call.attribute("http.response.status_code"), None);
+    assert_eq!(root.names().last().copied(), Some("sts.AssumeRole"));
+    let metrics = world.metrics().await;
+    assert!(
+        metrics.contains(r#"aws_assume_role_refreshes_total{outcome="aborted",reason=""} 1"#),
+        "{metrics}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_at_the_gate_is_seen() {
+    let mut world = World::without_operator().await;
+    let jaeger = Jaeger::start(world.folder()).await;
+    world.start_operator_with(|command| {
+        command
+            .env(
+                "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+                &format!("{}/v1/traces", jaeger.http_endpoint()),
+            )
+            .env("OTEL_SERVICE_NAME", "mine")
+            .env("OTEL_BSP_SCHEDULE_DELAY", "200")
+            .env("AWS_CALL_RATE", "1")
+    });
+    for name in ["one", "two", "three"] {
+        world.apply(name, &map(name)).unwrap();
+    }
+    for name in ["one", "two", "three"] {
+        world.ready(name).await;
+    }
+    let waited = wait_for("three traces", PATIENCE, async || {
+        let traces = jaeger.traces("mine", &[]).await;
+        let waits = traces.iter().filter(|trace| trace.root().child("gate.wait").is_some());
+        (traces.len() == 3).then_some(waits.count())
+    })
+    .await;
+    assert_eq!(waited, 2, "one second allows one call");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_traces_leave_before_the_end() {
+    let mut world = World::without_operator().await;
+    let jaeger = Jaeger::start(world.folder()).await;
+    world.start_operator_with(|command| {
+        command
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.grpc_endpoint())
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+            // By itself it would send nothing during this test.
+            .env("OTEL_BSP_SCHEDULE_DELAY", "3600000")
+    });
+    world.apply("last", &map("last")).unwrap();
+    world.ready("last").await;
+    assert!(jaeger.traces(SERVICE, &[]).await.is_empty());
+    let status = world.operator.take().unwrap().stop();
+    assert!(status.success());
+    refreshes(&jaeger, "last", 1).await;
+}

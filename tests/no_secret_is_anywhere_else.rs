@@ -1,0 +1,210 @@
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use serde_json::{Value, json};
+
+use crate::support::front::Treatment;
+use crate::support::jaeger::Jaeger;
+use crate::support::wait_for;
+use crate::support::world::{PATIENCE, World, role_arn, value};
+
+const OWN_KEY: &str = "AKIAOPERATOR00000000";
+const OWN_SECRET: &str = "the/operators+own/secret+access/key";
+
+const REFUSED: &str = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error><RequestId>r</RequestId></ErrorResponse>";
+
+/// Everything that AWS gave out so far and that nobody is to see, and the operator's own secret.
+fn secrets(world: &World) -> BTreeSet<String> {
+    let mut secrets = BTreeSet::from([OWN_SECRET.to_owned()]);
+    for answer in world.aws.answers() {
+        for element in ["SecretAccessKey", "SessionToken"] {
+            let opening = format!("<{element}>");
+            let found = answer.split(opening.as_str()).skip(1);
+            secrets.extend(found.filter_map(|rest| rest.split('<').next().map(str::to_owned)));
+        }
+        let token = serde_json::from_str::<Value>(&answer).ok();
+        let token = token.and_then(|answer| {
+            Some(
+                answer["authorizationData"][0]["authorizationToken"]
+                    .as_str()?
+                    .to_owned(),
+            )
+        });
+        if let Some(token) = token {
+            let login = String::from_utf8(BASE64_STANDARD.decode(&token).unwrap()).unwrap();
+            secrets.insert(login.split_once(':').unwrap().1.to_owned());
+            secrets.insert(token);
+        }
+    }
+    secrets
+}
+
+/// The forms in which a secret may turn up: as it is, and in base64 at each of the three places where it may begin in what is encoded.
+fn forms(secret: &str) -> Vec<String> {
+    let mut forms = vec![secret.to_owned()];
+    for offset in 0..3 {
+        let text = format!("{}{secret}", "x".repeat(offset));
+        let encoded = BASE64_STANDARD.encode(text);
+        // The characters at both ends depend on what is around.
+        let inner = &encoded[if offset == 0 { 0 } else { 4 }..encoded.len() - 4];
+        forms.push(inner.to_owned());
+    }
+    forms
+}
+
+/// All that the operator tells, by where it tells it.
+async fn told(world: &World, jaeger: &Jaeger) -> Vec<(&'static str, String)> {
+    let resources = world.cluster.kubectl_ok(&["get", "aar", "-A", "-o", "json"]);
+    let resources: Value = serde_json::from_str(&resources).unwrap();
+    let statuses = resources["items"].as_array().unwrap().iter();
+    let statuses: Vec<_> = statuses.map(|resource| resource["status"].to_string()).collect();
+    vec![
+        ("log", world.operator_log()),
+        ("traces", jaeger.raw("aws-assume-role").await),
+        ("metrics", world.metrics().await),
+        (
+            "events",
+            world
+                .cluster
+                .kubectl_ok(&["get", "events.events.k8s.io", "-A", "-o", "json"]),
+        ),
+        ("status", statuses.join("\n")),
+    ]
+}
+
+/// Where a secret is told.
+fn leaks(told: &[(&'static str, String)], secrets: &BTreeSet<String>) -> BTreeSet<&'static str> {
+    let forms: Vec<String> = secrets.iter().flat_map(|secret| forms(secret)).collect();
+    told.iter()
+        .filter(|(_, text)| forms.iter().any(|form| text.contains(form.as_str())))
+        .map(|(place, _)| *place)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_everything_logged_and_everything_traced() {
+    let mut world = World::without_operator().await;
+    let jaeger = Jaeger::start(world.folder()).await;
+    let command = world
+        .operator_command()
+        .with_access_key(OWN_KEY, OWN_SECRET)
+        .env("RUST_LOG", "trace")
+        .env("LOG_FORMAT", "json")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.grpc_endpoint())
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+        .env("OTEL_BSP_SCHEDULE_DELAY", "200");
+    world.run_operator(&command);
+
+    // Every type, and everything that can happen to it.
+    let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/app";
+    let data = json!({"all": "{{ accessKeyId }} {{ secretAccessKey }} {{ sessionToken }}"});
+    for (name, more) in [
+        ("map", json!({"secretType": "Map"})),
+        ("file", json!({"secretType": "File"})),
+        (
+            "images",
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url}),
+        ),
+        ("process", json!({"secretType": "CredentialProcess"})),
+        (
+            "template",
+            json!({"secretType": "Template", "template": {"data": data}}),
+        ),
+        (
+            "broken",
+            json!({"secretType": "Template", "template": {"data": {"all": "{{ secretAccessKey }} {{ nothing }}"}}}),
+        ),
+        (
+            "fails",
+            json!({"secretType": "Template", "template": {"data": {"all": "{{ secretAccessKey | int }}"}}}),
+        ),
+    ] {
+        let mut spec = json!({"roleArn": role_arn(name), "secretName": name});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        world.apply(name, &spec).unwrap();
+    }
+    for name in ["map", "file", "images", "process", "template"] {
+        world.ready(name).await;
+    }
+    world.condition("broken", "Ready", "False", "TemplateError").await;
+    world.condition("fails", "Ready", "False", "TemplateError").await;
+    // Edited, deleted, in the way, refused, not understood, asked for again, deleted in the middle.
+    world.cluster.kubectl_ok(&[
+        "patch",
+        "secret",
+        "map",
+        "--type=merge",
+        "--patch",
+        r#"{"stringData":{"awsSessionToken":"edited"}}"#,
+    ]);
+    world.cluster.kubectl_ok(&["delete", "secret", "file"]);
+    world
+        .cluster
+        .kubectl_ok(&["create", "secret", "generic", "taken", "--from-literal=key=value"]);
+    world
+        .apply(
+            "taken",
+            &json!({"roleName": "taken", "secretName": "taken", "secretType": "Map"}),
+        )
+        .unwrap();
+    world.condition("taken", "Ready", "False", "SecretConflict").await;
+    world.aws.treat(|call| match call.parameter("RoleArn") {
+        Some(role) if role.ends_with("/refused") => Treatment::Answer(403, REFUSED.to_owned()),
+        Some(role) if role.ends_with("/odd") => Treatment::Answer(200, "<AssumeRoleResponse><Half".to_owned()),
+        Some(role) if role.ends_with("/hangs") => Treatment::Hang,
+        _ => Treatment::Pass,
+    });
+    for (name, reason) in [("refused", "AccessDenied"), ("odd", "AwsUnavailable")] {
+        let spec = json!({"roleName": name, "secretName": name, "secretType": "Map"});
+        world.apply(name, &spec).unwrap();
+        world.condition(name, "Ready", "False", reason).await;
+    }
+    world
+        .apply(
+            "hangs",
+            &json!({"roleName": "hangs", "secretName": "hangs", "secretType": "Map"}),
+        )
+        .unwrap();
+    wait_for("a hanging call", PATIENCE, async || {
+        (world.aws.hanging() == 1).then_some(())
+    })
+    .await;
+    world.delete("hangs");
+    world
+        .cluster
+        .kubectl_ok(&["annotate", "aar", "--all", "pincette.net/refresh=1"]);
+    wait_for("the repairs", PATIENCE, async || {
+        let map = world.secret("map").await?;
+        (value(&map, "awsSessionToken") != "edited" && world.secret("file").await.is_some()).then_some(())
+    })
+    .await;
+
+    let secrets = secrets(&world);
+    assert!(secrets.len() > 12, "keys and tokens of each: {}", secrets.len());
+    // The traces leave a moment later than the rest.
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    let before = told(&world, &jaeger).await;
+    for (place, text) in &before {
+        assert!(text.len() > 500, "there is nothing to search in {place}: {text}");
+    }
+    assert_eq!(leaks(&before, &secrets), BTreeSet::new());
+
+    // One that is planted where each of them tells of the resource is found in each: the password as its name, a key as its role.
+    let password = secrets.iter().find(|secret| secret.ends_with("-auth-token")).unwrap();
+    let key = value(&world.secret("map").await.unwrap(), "awsSecretAccessKey");
+    let planted = json!({"roleArn": role_arn(&key), "secretName": "planted", "secretType": "Map"});
+    world.apply(password, &planted).unwrap();
+    world.ready(password).await;
+    let everywhere = BTreeSet::from(["events", "log", "metrics", "status", "traces"]);
+    let secrets = BTreeSet::from([key, password.clone()]);
+    wait_for("the planted one everywhere", PATIENCE, async || {
+        (leaks(&told(&world, &jaeger).await, &secrets) == everywhere).then_some(())
+    })
+    .await;
+    let encoded = vec![(
+        "log",
+        format!("a={}", BASE64_STANDARD.encode(format!("AWS:{password} and more"))),
+    )];
+    assert_eq!(leaks(&encoded, &secrets), BTreeSet::from(["log"]));
+}
