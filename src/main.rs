@@ -76,6 +76,7 @@ fn run(operator: &Operator) -> Result<(), Failure> {
         Err(error) => (None, Some(error)),
     };
     telemetry::start(operator.log_format, traces.as_ref());
+    telemetry::quiet_panics();
     if let Some(error) = refused {
         error!("there are no traces: {error}");
     }

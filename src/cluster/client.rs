@@ -213,7 +213,7 @@ impl KubeCluster {
         match self.send::<Metadata<AWSAssumeRole>>(request).await {
             Ok(_) => Ok(()),
             // So the API server answers when the test fails.
-            Err(ClusterError::Refused(message)) => Err(ClusterError::Changed(message)),
+            Err(ClusterError::Refused(message)) => Err(ClusterError::Gone(message)),
             Err(error) => Err(error),
         }
     }

@@ -75,7 +75,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// Replaces the status of a resource that must still be that very one.
     ///
     /// # Errors
-    /// [`ClusterError::Changed`] or [`ClusterError::Gone`] when it is not.
+    /// [`ClusterError::Gone`] when it is not.
     fn write_status<'a>(
         &'a self,
         resource: &'a ResourceKey,

@@ -58,10 +58,8 @@ impl Cycle {
             session: wanted.session.clone(),
             duration: wanted.duration,
         };
-        if let Some(moment) = self.not_before {
-            if moment > Instant::now() {
-                tokio::time::sleep_until(moment).instrument(spans::floor_wait()).await;
-            }
+        if let Some(moment) = self.not_before.filter(|moment| *moment > Instant::now()) {
+            tokio::time::sleep_until(moment).instrument(spans::floor_wait()).await;
         }
         let pass = self.enter().await?;
         let asked = Instant::now();

@@ -130,19 +130,20 @@ pub struct Next {
 impl Status {
     /// Stores it, once. A failure leaves it to be stored later; only a resource that is gone, or another one by now, needs no status more.
     pub async fn write(&mut self, services: &Services, resource: &ResourceKey) {
+        let span = spans::status_write();
         let write = services.cluster.write_status(resource, &self.content);
-        match in_span(spans::status_write(), write).await {
-            Ok(()) | Err(ClusterError::Gone(_) | ClusterError::Changed(_)) => self.written = true,
-            Err(error) => warn!("the status was not written: {error}"),
+        match write.instrument(span.clone()).await {
+            Ok(()) | Err(ClusterError::Gone(_)) => self.written = true,
+            Err(error) => {
+                spans::failed(&span, (&error).into(), &error);
+                warn!("the status was not written: {error}");
+            }
         }
     }
 }
 
 /// Makes a call to the API server in a span of its own.
-pub(crate) async fn in_span<T>(
-    span: Span,
-    call: impl Future<Output = Result<T, ClusterError>>,
-) -> Result<T, ClusterError> {
+async fn in_span<T>(span: Span, call: impl Future<Output = Result<T, ClusterError>>) -> Result<T, ClusterError> {
     let result = call.instrument(span.clone()).await;
     if let Err(error) = &result {
         spans::failed(&span, error.into(), error);

@@ -87,7 +87,7 @@ pub enum Failure {
     #[error("Secret {0} is being deleted; it is made anew as soon as it is gone")]
     SecretLeaving(String),
     /// AWS did not give credentials.
-    #[error("{error} {advice}")]
+    #[error("{} {advice}", sentence(error))]
     Aws {
         /// What it said.
         #[source]
@@ -104,6 +104,16 @@ pub enum Failure {
     /// The Secret's content cannot be made.
     #[error("{0}")]
     Render(#[from] RenderError),
+}
+
+/// What AWS said, with the full stop that it often leaves off.
+fn sentence(error: &AwsError) -> String {
+    let text = error.to_string();
+    let text = text.trim_end();
+    match text.ends_with(['.', '!', '?']) {
+        true => text.to_owned(),
+        false => format!("{text}."),
+    }
 }
 
 impl Failure {

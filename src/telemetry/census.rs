@@ -3,8 +3,10 @@
 use k8s_openapi::jiff::Timestamp;
 
 use crate::refresh::outcome::Outcome;
+use crate::refresh::plan::due_of;
+use crate::refresh::schedule::Validity;
 use crate::resource::{AWSAssumeRoleStatus, Condition};
-use crate::wanted::ResourceKey;
+use crate::wanted::{ResourceKey, Watched};
 
 /// How things stand. Made anew for everyone who asks: nothing of a resource outlives it.
 #[derive(Clone, Debug)]
@@ -26,6 +28,8 @@ pub struct Census {
 pub struct Figures {
     /// As it was when its last cycle ended.
     pub state: State,
+    /// Whether its Secret held valid credentials then.
+    pub ready: bool,
     /// When the credentials in its Secret end.
     pub expiration: Option<Timestamp>,
     /// When they were issued.
@@ -54,6 +58,19 @@ pub enum State {
 }
 
 impl Figures {
+    /// What is known of a resource that appears, or that an operator finds when it starts.
+    #[must_use]
+    pub fn at_first(watched: &Watched) -> Self {
+        let figures = Self::of_status(&watched.status);
+        let due = match (&watched.wanted, figures.issued, figures.expiration) {
+            (Ok(wanted), Some(issued), Some(expiration)) if issued < expiration && !wanted.suspend => {
+                Some(due_of(&watched.key, wanted, Validity { issued, expiration }))
+            }
+            _ => None,
+        };
+        Self { due, ..figures }
+    }
+
     /// What a status tells. When its credentials are due it does not say: a retry moves what it says of the next attempt.
     #[must_use]
     pub fn of_status(status: &AWSAssumeRoleStatus) -> Self {
@@ -71,6 +88,7 @@ impl Figures {
         let failures = status.failures.and_then(|failures| u32::try_from(failures).ok());
         Self {
             state,
+            ready: is("Ready", "True"),
             expiration: status.expiration.as_ref().map(|time| time.0),
             issued: status.last_refresh_time.as_ref().map(|time| time.0),
             due: None,
@@ -106,8 +124,7 @@ impl Figures {
     /// Whether the Secret holds valid credentials at a moment.
     #[must_use]
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
-        let held = matches!(self.state, State::Ready | State::Failing | State::Suspended);
-        held && self.expiration.is_some_and(|end| end > now)
+        self.ready && self.expiration.is_some_and(|end| end > now)
     }
 }
 
@@ -119,7 +136,7 @@ fn condition<'a>(status: &'a AWSAssumeRoleStatus, type_: &str) -> Option<&'a Con
 mod tests {
     use super::*;
     use crate::refresh::outcome::Failure;
-    use crate::refresh::schedule::Validity;
+    use crate::resource::AWSAssumeRole;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn at(seconds: i64) -> Timestamp {
@@ -164,10 +181,28 @@ mod tests {
         let suspended = Figures::of_status(&status(("True", "Suspended"), "False", "Ready", 3));
         assert_eq!((suspended.state, suspended.failures), (State::Suspended, 0));
         assert!(suspended.is_valid_at(at(1)) && !suspended.is_valid_at(at(900)));
+        let lost = Figures::of_status(&status(("False", "Suspended"), "True", "Error", 0));
+        assert_eq!((lost.state, lost.is_valid_at(at(1))), (State::Suspended, false));
         assert_eq!(
             Figures::of_status(&AWSAssumeRoleStatus::default()).state,
             State::Pending
         );
+    }
+
+    #[test]
+    fn what_is_due_is_known_before_the_first_cycle() {
+        let resource: AWSAssumeRole = serde_json::from_value(serde_json::json!({
+            "apiVersion": "pincette.net/v1",
+            "kind": "AWSAssumeRole",
+            "metadata": {"name": "mine", "namespace": "team", "uid": "uid", "generation": 1},
+            "spec": {"roleName": "r", "secretName": "s", "secretType": "Map", "refreshBeforeSeconds": 300},
+        }))
+        .unwrap();
+        let mut watched = Watched::from_resource(&resource);
+        assert_eq!(Figures::at_first(&watched), Figures::default());
+        watched.status = status(("True", "Issued"), "True", "Ready", 0);
+        let due = Figures::at_first(&watched).due.unwrap();
+        assert!(due > at(500) && due <= at(600), "{due}");
     }
 
     #[test]

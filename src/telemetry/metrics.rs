@@ -255,6 +255,7 @@ mod tests {
             };
             let figures = Figures {
                 state: State::Ready,
+                ready: true,
                 expiration: at(900),
                 issued: at(0),
                 due: at(600),

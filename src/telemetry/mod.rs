@@ -8,8 +8,7 @@ pub mod server;
 pub mod spans;
 pub mod traces;
 
-use tracing::Metadata;
-
+use tracing::{Metadata, error};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -25,6 +24,14 @@ pub fn start(format: LogFormat, traces: Option<&Traces>) {
         .with(logs::layer(format))
         .with(traces.map(Traces::layer))
         .try_init();
+}
+
+/// Has panics tell no more than where: what one says may quote anything, and Rust would print it.
+pub fn quiet_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        error!(place, "panicked");
+    }));
 }
 
 /// Whether a line or a span is this crate's own. What other crates tell may quote what went over the wire.

@@ -145,10 +145,10 @@ pub fn status_write() -> Span {
     api_call!("status.write", "PATCH")
 }
 
-/// A write of an event: one that goes on is patched.
+/// A write of an event: `POST` makes it, `PATCH` carries one on. It belongs to a cycle that has ended.
 #[must_use]
-pub fn event_write() -> Span {
-    api_call!("event.write", Empty)
+pub fn event_write(cycle: &Span, method: &'static str) -> Span {
+    cycle.in_scope(|| api_call!("event.write", method))
 }
 
 fn named(span: Span, secret: &str) -> Span {

@@ -557,7 +557,7 @@ impl Cluster for ApiServer {
                 .cloned()
                 .ok_or_else(|| ClusterError::Gone(resource.name.clone()))?;
             if stored.metadata.uid.as_deref() != Some(&resource.uid) {
-                return Err(ClusterError::Changed("another one".to_owned()));
+                return Err(ClusterError::Gone("another one".to_owned()));
             }
             self.checks
                 .status_written(&known, stored.status.as_ref(), status, self.time.now());

@@ -3,6 +3,10 @@
 //! Nothing long happens in a handler. A cycle runs as a task that the actor owns and that reports by a message, so that a deletion or a
 //! change of the spec takes effect in the middle of a call; the task and the timer end with the actor.
 
+mod alarm;
+mod secret;
+mod telling;
+
 use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,17 +17,16 @@ use opentelemetry::trace::SpanContext;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{Instrument, Span, debug, warn};
+use tracing::{Instrument, Span, debug};
 
-use crate::cluster::ClusterError;
-use crate::cycle::{Cycle, Next, Observation, Report, Services, Status, in_span};
+use self::alarm::Alarm;
+use crate::cycle::{Cycle, Next, Observation, Report, Services, Status};
 use crate::refresh::Trigger;
-use crate::refresh::event::{Event, Published};
+use crate::refresh::event::Published;
 use crate::refresh::outcome::Outcome;
-use crate::refresh::schedule::{FLOOR, Patience, SOON, retry, since};
+use crate::refresh::schedule::SOON;
 use crate::secret::ObservedSecret;
 use crate::task::Task;
-use crate::telemetry::account::Account;
 use crate::telemetry::census::Figures;
 use crate::telemetry::spans;
 use crate::wanted::Watched;
@@ -51,8 +54,8 @@ pub enum RoleMessage {
     Finished(u64, Box<Finish>),
     /// The status of the cycle of that number was tried again.
     StatusTried(u64, Box<Status>),
-    /// An event was told.
-    EventTold(Box<Published>),
+    /// The event of that number was told.
+    EventTold(u64, Box<Published>),
     /// The task of that number panicked.
     Panicked(u64),
 }
@@ -91,6 +94,8 @@ pub struct RoleState {
     told: Option<Published>,
     /// The telling of an event. Nothing waits for it.
     telling: Option<Task>,
+    /// Counts the events.
+    tellings: u64,
     observation: Observation,
     /// The names of Secrets that the resource controls and does not want.
     leftovers: BTreeSet<String>,
@@ -113,25 +118,6 @@ pub struct RoleState {
     number: u64,
     /// Failed writes of the status in a row.
     status_failures: u32,
-}
-
-/// A timer that is running.
-struct Alarm {
-    purpose: Purpose,
-    at: Instant,
-    number: u64,
-    _timer: Task,
-}
-
-/// What the actor wakes for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Purpose {
-    /// The next cycle.
-    Cycle,
-    /// A cycle for the Secret's sake, that was put off.
-    Secret,
-    /// Another attempt to write the status.
-    Status,
 }
 
 /// A cycle came to no end. The supervisor starts the actor again.
@@ -158,6 +144,7 @@ impl Actor for RoleActor {
             failed: None,
             told: None,
             telling: None,
+            tellings: 0,
             observation: Observation::Unknown,
             leftovers: BTreeSet::new(),
             status: Status {
@@ -200,14 +187,17 @@ impl Actor for RoleActor {
                 state.status_is(*status);
                 state.settle(&myself);
             }
-            RoleMessage::EventTold(published) => {
+            RoleMessage::EventTold(number, published) if number == state.tellings => {
                 state.telling = None;
                 state.told = Some(*published);
             }
             RoleMessage::Panicked(number) if number == state.number => {
                 return Err(CyclePanicked.into());
             }
-            RoleMessage::Finished(..) | RoleMessage::StatusTried(..) | RoleMessage::Panicked(_) => {
+            RoleMessage::Finished(..)
+            | RoleMessage::StatusTried(..)
+            | RoleMessage::EventTold(..)
+            | RoleMessage::Panicked(_) => {
                 debug!(resource = %state.watched.key, "word of a task that was ended");
             }
         }
@@ -236,96 +226,6 @@ impl RoleState {
         }
     }
 
-    fn secret_seen(&mut self, myself: &ActorRef<RoleMessage>, secret: Box<ObservedSecret>) {
-        let Ok(wanted) = &self.watched.wanted else {
-            return;
-        };
-        if secret.name() != wanted.secret_name {
-            // A Secret of an earlier name, which a cycle deletes.
-            let name = secret.name().to_owned();
-            match self.work.is_some() {
-                true => self.leftovers_meanwhile.insert(name),
-                false => self.leftovers.insert(name),
-            };
-            self.secret_changed(myself);
-        } else if self.work.is_some() {
-            self.lost_meanwhile = false;
-            self.seen_meanwhile = Some(secret);
-        } else if let Observation::Seen(Some(known)) = &self.observation
-            && !secret.is_newer_than(known)
-        {
-            // The operator's own write, or what was before it.
-        } else {
-            self.observation = Observation::Seen(Some(Arc::from(secret)));
-            self.secret_changed(myself);
-        }
-    }
-
-    fn secret_lost(&mut self, myself: &ActorRef<RoleMessage>, secret: &ObservedSecret) {
-        self.leftovers.remove(secret.name());
-        self.leftovers_meanwhile.remove(secret.name());
-        if self.work.is_some() {
-            self.seen_meanwhile = None;
-            self.lost_meanwhile = true;
-        } else if let Observation::Seen(Some(known)) = &self.observation
-            && known.metadata.uid == secret.metadata.uid
-        {
-            self.observation = Observation::Unknown;
-            self.secret_changed(myself);
-        }
-    }
-
-    fn secret_not_listed(&mut self, myself: &ActorRef<RoleMessage>) {
-        if self.work.is_none() && matches!(self.observation, Observation::Seen(Some(_))) {
-            self.observation = Observation::Unknown;
-            self.secret_changed(myself);
-        }
-    }
-
-    /// Follows a change of the Secret, at once or, when somebody keeps changing it, at the pace of the floor.
-    fn secret_changed(&mut self, myself: &ActorRef<RoleMessage>) {
-        if self.work.is_some() || matches!(&self.watched.wanted, Ok(wanted) if wanted.suspend) {
-            return;
-        }
-        let now = Instant::now();
-        match self.secret_followed.map(|followed| followed + FLOOR) {
-            Some(allowed) if allowed > now => {
-                // A cycle that is due sooner sees to it.
-                if self.alarm.as_ref().is_none_or(|alarm| alarm.at > allowed) {
-                    self.set_alarm(myself, Purpose::Secret, allowed);
-                }
-            }
-            _ => {
-                self.secret_followed = Some(now);
-                self.start_cycle(myself, Trigger::SecretChanged);
-            }
-        }
-    }
-
-    fn due(&mut self, myself: &ActorRef<RoleMessage>, number: u64) {
-        let Some(alarm) = self.alarm.take_if(|alarm| alarm.number == number) else {
-            return;
-        };
-        match alarm.purpose {
-            Purpose::Cycle => {
-                let trigger = match self.status.content.failures {
-                    None | Some(0) => Trigger::Due,
-                    Some(_) => Trigger::Retry,
-                };
-                // A retry finds out by itself whether there is anything left to do.
-                if let (Trigger::Due, Observation::Seen(Some(secret))) = (trigger, &self.observation) {
-                    self.overdue = secret.expiration();
-                }
-                self.start_cycle(myself, trigger);
-            }
-            Purpose::Secret => {
-                self.secret_followed = Some(Instant::now());
-                self.start_cycle(myself, Trigger::SecretChanged);
-            }
-            Purpose::Status => self.try_status(myself),
-        }
-    }
-
     /// Starts a cycle, in place of one that is under way. A Secret that such a one may have been writing must be looked at again.
     fn start_cycle(&mut self, myself: &ActorRef<RoleMessage>, trigger: Trigger) {
         if self.work.take().is_some() {
@@ -350,17 +250,6 @@ impl RoleState {
             let trace = account.close(&report.outcome);
             RoleMessage::Finished(number, Box::new(Finish { report, span, trace }))
         });
-    }
-
-    /// Opens the account of a cycle, with what only the actor knows: the attempts before it, and its own restarts.
-    fn account(&self, trigger: Trigger) -> Account {
-        let span = spans::refresh(&self.watched.key, trigger, self.failed.as_ref());
-        let failures = self.status.content.failures.unwrap_or_default();
-        span.record("aws_assume_role.attempt", i64::from(failures) + 1);
-        if self.restarts > 0 {
-            span.record("aws_assume_role.actor.restarts", i64::from(self.restarts));
-        }
-        Account::open(span, self.services.metrics.clone())
     }
 
     /// Until when AWS is left alone. What a person does takes effect at once; everything else keeps its distance from the call before.
@@ -438,29 +327,6 @@ impl RoleState {
         self.settle(myself);
     }
 
-    /// Tells an event, in place of one that is still being told. One that cannot be told is let be: the status says the same.
-    fn tell(&mut self, myself: &ActorRef<RoleMessage>, event: Event, span: &Span) {
-        if let Some(told) = &mut self.told
-            && told.count_silently(&event, Instant::now())
-        {
-            return;
-        }
-        let (cluster, resource) = (self.services.cluster.clone(), self.watched.key.clone());
-        let (before, myself) = (self.told.clone(), myself.clone());
-        let telling = async move {
-            let publish = cluster.publish(&resource, &event, before.as_ref());
-            match in_span(spans::event_write(), publish).await {
-                Ok(published) => {
-                    let _ = myself.cast(RoleMessage::EventTold(Box::new(published)));
-                }
-                // So is its namespace, then.
-                Err(ClusterError::Gone(_)) => {}
-                Err(error) => warn!("an event was not told: {error}"),
-            }
-        };
-        self.telling = Some(Task::spawn(telling.instrument(span.clone())));
-    }
-
     fn status_is(&mut self, status: Status) {
         self.status_failures = match status.written {
             true => 0,
@@ -484,52 +350,6 @@ impl RoleState {
             self.secret_changed(myself);
         } else if more_leftovers {
             self.secret_changed(myself);
-        }
-    }
-
-    /// Sets the timer to the next cycle, or to the next attempt to write the status if that comes sooner.
-    fn set_timer(&mut self, myself: &ActorRef<RoleMessage>) {
-        self.alarm = None;
-        let status_again = (!self.status.written).then(|| {
-            let now = self.services.now();
-            let at = retry(now, Patience::Soon, self.status_failures, None, &self.watched.key.uid);
-            (Instant::now() + since(now, at), Purpose::Status)
-        });
-        let cycle = self.next.map(|next| (next.instant, Purpose::Cycle));
-        if let Some((at, purpose)) = cycle.into_iter().chain(status_again).min_by_key(|(at, _)| *at) {
-            self.set_alarm(myself, purpose, at);
-        }
-    }
-
-    fn set_alarm(&mut self, myself: &ActorRef<RoleMessage>, purpose: Purpose, at: Instant) {
-        self.number += 1;
-        let number = self.number;
-        let myself = myself.clone();
-        self.alarm = Some(Alarm {
-            purpose,
-            at,
-            number,
-            _timer: Task::spawn(async move {
-                tokio::time::sleep_until(at).await;
-                let _ = myself.cast(RoleMessage::Due(number));
-            }),
-        });
-    }
-
-    /// The clock that tells the ends of credentials jumped, or the machine was suspended, during which timers stand still. Which of the two,
-    /// and whether the clock is right now, cannot be known: the sooner of what the timer and the new time say is the safe one.
-    fn clock_stepped(&mut self, myself: &ActorRef<RoleMessage>) {
-        let Some(next) = &mut self.next else {
-            return;
-        };
-        let told = Instant::now() + since(self.services.now(), next.at);
-        if told < next.instant {
-            next.instant = told;
-            // An alarm that goes off sooner, for the Secret's sake or the status's, leads to the cycle by itself.
-            let sooner = self.alarm.as_ref().is_some_and(|alarm| alarm.at <= told);
-            if self.work.is_none() && !sooner {
-                self.set_timer(myself);
-            }
         }
     }
 }

@@ -3,18 +3,21 @@
 //! It starts an actor when a resource appears, hands it every change, stops it when the resource goes, and starts it again, later each
 //! time, when it fails.
 
+mod clocks;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
+use self::clocks::check_clock;
 use crate::aws::Aws;
 use crate::aws::gate::{Gate, Limits};
 use crate::clock::{Clock, Skew};
@@ -35,12 +38,6 @@ const RESTART_MAX: Duration = Duration::from_secs(60);
 
 /// An actor that lived that long has its earlier failures forgiven.
 const FORGIVEN: Duration = Duration::from_secs(600);
-
-/// How often the wall clock is compared with the one that never jumps.
-const CLOCK_CHECK: Duration = Duration::from_secs(10);
-
-/// How far the two may drift apart between two looks before the timers are set anew.
-const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 
 /// The actor's code. Its data is in [`SupervisorState`].
 #[derive(Clone, Copy, Debug)]
@@ -148,7 +145,6 @@ impl Actor for Supervisor {
             skew: Skew::default(),
             metrics: world.metrics,
         };
-        services.metrics.leader.set(1);
         let resources = services.cluster.watch();
         let secrets = services.cluster.watch_secrets();
         Ok(SupervisorState {
@@ -241,6 +237,7 @@ impl SupervisorState {
                     self.stop(&uid, "it is not in the list any more");
                 }
                 self.synced[0] = true;
+                self.services.metrics.leader.set(1);
                 info!(resources = self.roles.len(), "the resources are listed");
             }
             WatchEvent::Applied(watched) => self.seen(myself, watched).await?,
@@ -300,7 +297,7 @@ impl SupervisorState {
         self.roles.insert(
             uid.clone(),
             Role {
-                figures: watch::channel(Figures::of_status(&watched.status)).1,
+                figures: watch::channel(Figures::at_first(&watched)).1,
                 watched,
                 actor: None,
                 started: Instant::now(),
@@ -395,30 +392,6 @@ impl SupervisorState {
             resources: resources.collect(),
         }
     }
-
-    /// Timers run on a clock that neither jumps nor runs while the machine is suspended; the ends of credentials are told by the wall
-    /// clock. When the two part, every timer is set anew.
-    fn compare_clocks(&mut self) {
-        let (instant, wall) = self.clock_seen;
-        self.clock_seen = (Instant::now(), self.services.clock.now());
-        let passed = SignedDuration::try_from(self.clock_seen.0 - instant).unwrap_or_default();
-        let told = self.clock_seen.1.duration_since(wall);
-        if (passed - told).abs() <= CLOCK_TOLERANCE {
-            return;
-        }
-        // A clock that was set back tells so. One that leapt ahead may have been right all the time: so it looks after a suspension.
-        if told < passed {
-            self.services.skew.set_back(passed - told);
-        }
-        warn!(
-            passed_seconds = passed.as_secs(),
-            told_seconds = told.as_secs(),
-            "the wall clock jumped: all timers are set anew"
-        );
-        for role in self.roles.values() {
-            role.tell(RoleMessage::ClockStepped);
-        }
-    }
 }
 
 fn name_of(key: &ResourceKey) -> (String, String) {
@@ -439,17 +412,5 @@ fn forward<T: Send + 'static>(
             }
         }
         let _ = myself.cast(SupervisorMessage::WatchEnded);
-    })
-}
-
-fn check_clock(myself: &ActorRef<SupervisorMessage>) -> Task {
-    let myself = myself.clone();
-    Task::spawn(async move {
-        loop {
-            tokio::time::sleep(CLOCK_CHECK).await;
-            if myself.cast(SupervisorMessage::CheckClock).is_err() {
-                return;
-            }
-        }
     })
 }
