@@ -16,4 +16,5 @@ FROM debian:trixie-slim
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /build/target/release/aws-assume-role /usr/local/bin/aws-assume-role
 USER 65532:65532
+EXPOSE 8080
 ENTRYPOINT ["aws-assume-role"]
