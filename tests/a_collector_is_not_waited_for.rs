@@ -1,7 +1,10 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::json;
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -18,6 +21,7 @@ const ROUNDS: usize = 20;
 /// A collector that takes connections and never says a word.
 struct Mute {
     address: String,
+    heard: Arc<AtomicUsize>,
     server: JoinHandle<()>,
 }
 
@@ -25,13 +29,21 @@ impl Mute {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
+        let heard = Arc::new(AtomicUsize::new(0));
+        let ears = heard.clone();
         let server = tokio::spawn(async move {
-            let mut held = Vec::new();
             loop {
-                held.push(listener.accept().await.unwrap());
+                let (mut connection, _) = listener.accept().await.unwrap();
+                let ears = ears.clone();
+                tokio::spawn(async move {
+                    let mut bytes = [0; 4096];
+                    while let Ok(1..) = connection.read(&mut bytes).await.inspect(|read| {
+                        ears.fetch_add(*read, Ordering::SeqCst);
+                    }) {}
+                });
             }
         });
-        Self { address, server }
+        Self { address, heard, server }
     }
 }
 
@@ -102,6 +114,7 @@ async fn a_thousand_refreshes_past_a_mute_collector(protocol: &str) {
         number(&metrics, r#"aws_assume_role_resources{state="ready"}"#),
         RESOURCES as f64
     );
+    assert!(collector.heard.load(Ordering::SeqCst) > 20, "nothing was sent to it");
     // Ten thousand spans that nobody takes would be tens of megabytes.
     let grown = (resident[ROUNDS - 1] - resident[ROUNDS / 4]) / 1_048_576.0;
     println!("{protocol}: {grown:.1} MiB more after {} refreshes", RESOURCES * ROUNDS);

@@ -160,7 +160,12 @@ async fn a_refusal_is_an_error_and_its_retry_is_linked_to_it() {
     world.aws.treat(|_| Treatment::Pass);
     world.ready("denied").await;
 
-    let traces = refreshes(&jaeger, "denied", 2).await;
+    let traces = wait_for("the trace of the success", PATIENCE, async || {
+        let traces = jaeger.traces(SERVICE, &[("k8s.awsassumerole.name", "denied")]).await;
+        let last = traces.last()?.root();
+        (last.attribute("aws_assume_role.outcome") == Some("issued")).then_some(traces)
+    })
+    .await;
     let failed = traces[traces.len() - 2].root();
     assert!(failed.error);
     assert_eq!(failed.attribute("aws_assume_role.outcome"), Some("failed"));
@@ -223,11 +228,19 @@ async fn a_wait_at_the_gate_is_seen() {
             )
             .env("OTEL_SERVICE_NAME", "mine")
             .env("OTEL_BSP_SCHEDULE_DELAY", "200")
-            .env("AWS_CALL_RATE", "1")
+            .env("AWS_CALL_RATE", "0.2")
     });
-    for name in ["one", "two", "three"] {
-        world.apply(name, &map(name)).unwrap();
-    }
+    let resources = ["one", "two", "three"].map(|name| {
+        json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": map(name)})
+    });
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": resources}).to_string();
+    assert!(
+        world
+            .cluster
+            .kubectl_with(&["create", "-f", "-"], &list)
+            .status
+            .success()
+    );
     for name in ["one", "two", "three"] {
         world.ready(name).await;
     }
@@ -237,7 +250,7 @@ async fn a_wait_at_the_gate_is_seen() {
         (traces.len() == 3).then_some(waits.count())
     })
     .await;
-    assert_eq!(waited, 2, "one second allows one call");
+    assert_eq!(waited, 2, "five seconds allow one call");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,8 +266,17 @@ async fn the_last_traces_leave_before_the_end() {
     });
     world.apply("last", &map("last")).unwrap();
     world.ready("last").await;
+    // One is under way when it is told to stop.
+    world.aws.treat(|_| Treatment::Hang);
+    world.apply("under-way", &map("under-way")).unwrap();
+    wait_for("a hanging call", PATIENCE, async || {
+        (world.aws.hanging() == 1).then_some(())
+    })
+    .await;
     assert!(jaeger.traces(SERVICE, &[]).await.is_empty());
     let status = world.operator.take().unwrap().stop();
     assert!(status.success());
     refreshes(&jaeger, "last", 1).await;
+    let under_way = refreshes(&jaeger, "under-way", 1).await.remove(0);
+    assert_eq!(under_way.root().attribute("aws_assume_role.outcome"), Some("aborted"));
 }

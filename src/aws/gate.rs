@@ -231,7 +231,11 @@ impl Actor for GateActor {
                     Verdict::Unknown => {}
                 }
             }
-            GateMessage::Refilled => state.refill = None,
+            GateMessage::Refilled => {
+                state.refill = None;
+                // Who has given up is not waiting.
+                state.waiting.retain(|_, reply| !reply.is_closed());
+            }
         }
         state.admit(&myself);
         state.count();

@@ -34,8 +34,11 @@ use crate::wanted::ResourceKey;
 /// How long one call may take. The API server ends its own calls after a minute; past half of that another try is worth more.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the telling of an event may take. The resource waits for it, and it is worth no more.
+/// How long the telling of an event may take, the wait for a place included. It is worth no more.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many events are told at the same time. They have places of their own, so that no Secret waits behind them.
+const EVENT_CONCURRENCY: usize = 4;
 
 /// How many calls are made at the same time. kube speaks HTTP/1.1, which has a connection for each.
 const CONCURRENCY: usize = 64;
@@ -46,6 +49,7 @@ pub struct KubeCluster {
     /// Who tells events.
     instance: String,
     places: Semaphore,
+    event_places: Semaphore,
 }
 
 type Metadata<K> = PartialObjectMeta<K>;
@@ -84,6 +88,7 @@ impl KubeCluster {
             client,
             instance: instance.to_owned(),
             places: Semaphore::new(CONCURRENCY),
+            event_places: Semaphore::new(EVENT_CONCURRENCY),
         }
     }
 
@@ -122,23 +127,12 @@ impl KubeCluster {
         self.in_time(self.client.request(request)).await
     }
 
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ClusterError> {
-        self.in_time_of(CALL_TIMEOUT, call).await
-    }
-
     /// Bounds a call in time, and how many are made at the same time: each has a connection of its own.
-    async fn in_time_of<T>(
-        &self,
-        timeout: Duration,
-        call: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, ClusterError> {
+    async fn in_time<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ClusterError> {
         let _place = self.places.acquire().await;
-        match tokio::time::timeout(timeout, call).await {
+        match tokio::time::timeout(CALL_TIMEOUT, call).await {
             Ok(result) => result.map_err(ClusterError::from),
-            Err(_) => Err(ClusterError::Unavailable(format!(
-                "no answer within {} s",
-                timeout.as_secs()
-            ))),
+            Err(_) => Err(unanswered(CALL_TIMEOUT)),
         }
     }
 
@@ -186,7 +180,7 @@ impl KubeCluster {
             let patch = Patch::Merge(event::once_more(count, now));
             let parameters = patch_params();
             let call = api.patch_metadata(&before.name, &parameters, &patch);
-            match self.in_time_of(EVENT_TIMEOUT, call).await {
+            match call.await.map_err(ClusterError::from) {
                 // Kept for a while only, and then told anew.
                 Err(ClusterError::Gone(_)) => {}
                 result => return result.map(|_| published(&before.name, count)),
@@ -196,7 +190,7 @@ impl KubeCluster {
         let name = object.metadata.name.clone().unwrap_or_default();
         let parameters = post_params();
         let call = api.create(&parameters, &object);
-        self.in_time_of(EVENT_TIMEOUT, call).await.map(|_| published(&name, 1))
+        call.await.map(|_| published(&name, 1)).map_err(ClusterError::from)
     }
 
     async fn patch_status(&self, resource: &ResourceKey, status: &AWSAssumeRoleStatus) -> Result<(), ClusterError> {
@@ -279,12 +273,22 @@ impl Cluster for KubeCluster {
         event: &'a Event,
         before: Option<&'a Published>,
     ) -> BoxFuture<'a, Result<Published, ClusterError>> {
-        self.tell(resource, event, before).boxed()
+        let telling = async move {
+            let _place = self.event_places.acquire().await;
+            self.tell(resource, event, before).await
+        };
+        tokio::time::timeout(EVENT_TIMEOUT, telling)
+            .map(|told| told.unwrap_or_else(|_| Err(unanswered(EVENT_TIMEOUT))))
+            .boxed()
     }
 }
 
 fn secret_request(namespace: &str) -> Request {
     Request::new(Secret::url_path(&(), Some(namespace)))
+}
+
+fn unanswered(timeout: Duration) -> ClusterError {
+    ClusterError::Unavailable(format!("no answer within {} s", timeout.as_secs()))
 }
 
 /// A request that could not be put together. What was to be in it is not said.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
-use tracing::{Instrument, Span, info, warn};
+use tracing::{Instrument, Span, debug, info, warn};
 
 use self::issue::Issue;
 use crate::aws::Aws;
@@ -172,6 +172,7 @@ impl Cycle {
                 info!(expiration = %validity.expiration, "still valid");
             }
             Outcome::Suspended => info!("suspended"),
+            Outcome::Failed(Failure::Stopping(stopping)) => debug!("{stopping}"),
             Outcome::Failed(failure) => warn!(reason = %failure.reason(), "not refreshed: {failure}"),
         }
 

@@ -8,7 +8,7 @@ use super::Trigger;
 use super::outcome::{Failure, Outcome};
 use crate::resource::AWSAssumeRoleStatus;
 
-/// The longest note that the API server takes, in characters.
+/// The longest note that the API server takes, in bytes.
 /// <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>
 const NOTE_MAX: usize = 1024;
 
@@ -45,8 +45,8 @@ pub struct Event {
 impl Event {
     fn new(reason: EventReason, note: impl Into<String>) -> Self {
         let note: String = note.into();
-        let note = match note.chars().count() > NOTE_MAX {
-            true => note.chars().take(NOTE_MAX - 1).chain(['…']).collect(),
+        let note = match note.len() > NOTE_MAX {
+            true => format!("{}…", &note[..note.floor_char_boundary(NOTE_MAX - '…'.len_utf8())]),
             false => note,
         };
         Self { reason, note }
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn a_note_fits() {
         let long = Event::new(EventReason::Issued, "ä".repeat(2000));
-        assert_eq!(long.note.chars().count(), NOTE_MAX);
+        assert!(long.note.len() <= NOTE_MAX && long.note.len() > NOTE_MAX - 5);
         assert_eq!(Event::new(EventReason::Issued, "short").note, "short");
     }
 

@@ -51,6 +51,8 @@ impl Outcome {
             Self::Kept(_) => "kept",
             Self::Repaired(_) => "repaired",
             Self::Suspended => "suspended",
+            // Nothing went wrong.
+            Self::Failed(Failure::Stopping(_)) => "aborted",
             Self::Failed(_) => "failed",
         }
     }

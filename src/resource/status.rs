@@ -76,7 +76,7 @@ pub struct Condition {
 }
 
 /// Why a condition is what it is. The words are stable: people write alerts on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::IntoStaticStr)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, strum::Display, strum::EnumIter, strum::IntoStaticStr)]
 pub enum Reason {
     /// The Secret holds credentials, and the last attempt wrote them.
     Issued,

@@ -123,7 +123,7 @@ pub struct RoleState {
 /// A cycle came to no end. The supervisor starts the actor again.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("a cycle panicked")]
-struct CyclePanicked;
+pub struct CyclePanicked;
 
 impl Actor for RoleActor {
     type Msg = RoleMessage;
@@ -313,8 +313,8 @@ impl RoleState {
         self.work = None;
         let next = report.next.map(|next| next.at);
         let status = &report.status.content;
-        self.figures
-            .send_modify(|figures| *figures = figures.after(status, &report.outcome, next));
+        let figures = Figures::after(&self.watched, status, &report.outcome, next);
+        self.figures.send_replace(figures);
         self.failed = trace.filter(|_| matches!(report.outcome, Outcome::Failed(_)));
         if let Some(event) = report.event {
             self.tell(myself, event, &span);

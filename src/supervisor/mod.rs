@@ -23,7 +23,7 @@ use crate::aws::gate::{Gate, Limits};
 use crate::clock::{Clock, Skew};
 use crate::cluster::{Cluster, SecretEvent, WatchEvent};
 use crate::cycle::Services;
-use crate::role::{Charge, RoleActor, RoleMessage};
+use crate::role::{Charge, CyclePanicked, RoleActor, RoleMessage};
 use crate::secret::ObservedSecret;
 use crate::task::Task;
 use crate::telemetry::census::{Census, Figures};
@@ -38,6 +38,9 @@ const RESTART_MAX: Duration = Duration::from_secs(60);
 
 /// An actor that lived that long has its earlier failures forgiven.
 const FORGIVEN: Duration = Duration::from_secs(600);
+
+/// How long the actors may take to end when the supervisor does. Their tasks are dropped, which takes no time.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The actor's code. Its data is in [`SupervisorState`].
 #[derive(Clone, Copy, Debug)]
@@ -184,10 +187,22 @@ impl Actor for Supervisor {
             }
             SupervisorMessage::Census(reply) => {
                 // Who has given up waiting needs none.
-                let _ = reply.send(state.census());
+                if !reply.is_closed() {
+                    let _ = reply.send(state.census());
+                }
                 Ok(())
             }
         }
+    }
+
+    /// The role actors end before the supervisor has ended, and with them what they were doing.
+    async fn post_stop(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        _: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        myself.get_cell().stop_children_and_wait(None, Some(STOP_TIMEOUT)).await;
+        Ok(())
     }
 
     async fn handle_supervisor_evt(
@@ -197,7 +212,7 @@ impl Actor for Supervisor {
         state: &mut SupervisorState,
     ) -> Result<(), ActorProcessingErr> {
         let ended = match &event {
-            SupervisionEvent::ActorFailed(actor, error) => Some((actor, error.to_string())),
+            SupervisionEvent::ActorFailed(actor, error) => Some((actor, failure(error.as_ref()))),
             SupervisionEvent::ActorTerminated(actor, _, _) => Some((actor, "it stopped".to_owned())),
             _ => None,
         };
@@ -391,6 +406,14 @@ impl SupervisorState {
             skew_seconds: self.services.skew.get().as_secs(),
             resources: resources.collect(),
         }
+    }
+}
+
+/// What may be told of a failure. That of a handler that panicked holds what the panic said, which may quote anything.
+fn failure(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    match error.downcast_ref::<CyclePanicked>() {
+        Some(panicked) => panicked.to_string(),
+        None => "a handler failed".to_owned(),
     }
 }
 

@@ -6,7 +6,7 @@ use tracing::Span;
 
 use super::metrics::Metrics;
 use super::spans;
-use crate::refresh::outcome::Outcome;
+use crate::refresh::outcome::{Failure, Outcome};
 
 /// The account of one cycle. Letting go of it says that the cycle was aborted, or has panicked.
 pub struct Account {
@@ -37,10 +37,14 @@ impl Account {
     /// Closes it with what came of the cycle. Gives its place among the traces, for the next attempt to be linked to.
     pub fn close(mut self, outcome: &Outcome) -> Option<SpanContext> {
         let reason: &str = outcome.reason().into();
-        if let Outcome::Failed(failure) = outcome {
-            spans::failed(&self.span, reason, failure);
+        match outcome {
+            Outcome::Failed(Failure::Stopping(_)) => self.give(outcome.word(), ""),
+            Outcome::Failed(failure) => {
+                spans::failed(&self.span, reason, failure);
+                self.give(outcome.word(), reason);
+            }
+            _ => self.give(outcome.word(), reason),
         }
-        self.give(outcome.word(), reason);
         spans::context_of(&self.span)
     }
 
@@ -70,7 +74,6 @@ impl Drop for Account {
 mod tests {
     use super::*;
     use crate::refresh::Trigger;
-    use crate::refresh::outcome::Failure;
     use crate::telemetry::traces::Traces;
     use crate::wanted::ResourceKey;
     use opentelemetry::trace::Status;

@@ -62,13 +62,15 @@ impl Figures {
     #[must_use]
     pub fn at_first(watched: &Watched) -> Self {
         let figures = Self::of_status(&watched.status);
-        let due = match (&watched.wanted, figures.issued, figures.expiration) {
-            (Ok(wanted), Some(issued), Some(expiration)) if issued < expiration && !wanted.suspend => {
-                Some(due_of(&watched.key, wanted, Validity { issued, expiration }))
-            }
-            _ => None,
-        };
+        let due = figures.due_by(watched);
         Self { due, ..figures }
+    }
+
+    /// When the credentials are to be replaced, by the spec.
+    fn due_by(&self, watched: &Watched) -> Option<Timestamp> {
+        let wanted = watched.wanted.as_ref().ok().filter(|wanted| !wanted.suspend)?;
+        let (issued, expiration) = (self.issued?, self.expiration?);
+        (issued < expiration).then(|| due_of(&watched.key, wanted, Validity { issued, expiration }))
     }
 
     /// What a status tells. When its credentials are due it does not say: a retry moves what it says of the next attempt.
@@ -97,19 +99,16 @@ impl Figures {
         }
     }
 
-    /// What is so after a cycle.
+    /// What is so after a cycle. Its `next` is when the credentials are due only if it succeeded.
     #[must_use]
-    pub fn after(&self, status: &AWSAssumeRoleStatus, outcome: &Outcome, next: Option<Timestamp>) -> Self {
+    pub fn after(watched: &Watched, status: &AWSAssumeRoleStatus, outcome: &Outcome, next: Option<Timestamp>) -> Self {
+        let figures = Self::of_status(status);
         let due = match outcome {
             Outcome::Issued { .. } | Outcome::Kept(_) | Outcome::Repaired(_) => next,
             Outcome::Suspended => None,
-            Outcome::Failed(_) => self.due,
+            Outcome::Failed(_) => figures.due_by(watched),
         };
-        let figures = Self::of_status(status);
-        Self {
-            due: due.filter(|_| figures.expiration.is_some()),
-            ..figures
-        }
+        Self { due, ..figures }
     }
 
     /// The state at a moment: credentials end also while nobody looks.
@@ -189,16 +188,26 @@ mod tests {
         );
     }
 
-    #[test]
-    fn what_is_due_is_known_before_the_first_cycle() {
+    fn watched(spec: serde_json::Value) -> Watched {
         let resource: AWSAssumeRole = serde_json::from_value(serde_json::json!({
             "apiVersion": "pincette.net/v1",
             "kind": "AWSAssumeRole",
             "metadata": {"name": "mine", "namespace": "team", "uid": "uid", "generation": 1},
-            "spec": {"roleName": "r", "secretName": "s", "secretType": "Map", "refreshBeforeSeconds": 300},
+            "spec": spec,
         }))
         .unwrap();
-        let mut watched = Watched::from_resource(&resource);
+        Watched::from_resource(&resource)
+    }
+
+    fn map(refresh_before: i32, suspend: bool) -> Watched {
+        watched(serde_json::json!({
+            "roleName": "r", "secretName": "s", "secretType": "Map", "refreshBeforeSeconds": refresh_before, "suspend": suspend,
+        }))
+    }
+
+    #[test]
+    fn what_is_due_is_known_before_the_first_cycle() {
+        let mut watched = map(300, false);
         assert_eq!(Figures::at_first(&watched), Figures::default());
         watched.status = status(("True", "Issued"), "True", "Ready", 0);
         let due = Figures::at_first(&watched).due.unwrap();
@@ -212,12 +221,16 @@ mod tests {
             expiration: at(900),
         };
         let issued = status(("True", "Issued"), "True", "Ready", 0);
-        let figures = Figures::default().after(&issued, &Outcome::Kept(validity), Some(at(600)));
-        assert_eq!(figures.due, Some(at(600)));
+        let kept = Figures::after(&map(300, false), &issued, &Outcome::Kept(validity), Some(at(600)));
+        assert_eq!(kept.due, Some(at(600)));
+        // Whatever was before: a start, a suspension, another overlap.
         let failing = status(("True", "Issued"), "False", "Ready", 1);
         let failed = Outcome::Failed(Failure::Chained);
-        let figures = figures.after(&failing, &failed, Some(at(610)));
-        assert_eq!(figures.due, Some(at(600)));
-        assert_eq!(figures.after(&issued, &Outcome::Suspended, Some(at(900))).due, None);
+        for (overlap, latest) in [(300, 600), (600, 300)] {
+            let due = Figures::after(&map(overlap, false), &failing, &failed, Some(at(895))).due;
+            assert!(due.unwrap() <= at(latest), "{due:?}");
+        }
+        let suspended = Figures::after(&map(300, true), &issued, &Outcome::Suspended, Some(at(900)));
+        assert_eq!(suspended.due, None);
     }
 }

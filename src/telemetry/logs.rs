@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber, subscriber::Interest};
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Context, Filter};
@@ -45,8 +46,13 @@ where
     tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .event_format(Lines(format))
-        .with_filter(filter)
+        .with_filter(filter.or(filter_fn(is_own_span)))
         .with_filter(NothingThatQuotes)
+}
+
+/// Whether it is a span of this crate. Those are always known, for a line to tell whose it is, whatever part of the crate it comes from.
+fn is_own_span(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && is_own(metadata)
 }
 
 /// Lets no line through that may quote what went over the wire.
@@ -182,7 +188,7 @@ mod tests {
             .with_ansi(false)
             .event_format(Lines(format))
             .with_writer(move || writer.clone())
-            .with_filter(EnvFilter::new(filter))
+            .with_filter(EnvFilter::new(filter).or(filter_fn(is_own_span)))
             .with_filter(NothingThatQuotes);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
         String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
@@ -214,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_line_of_a_cycle_tells_whose_it_is_at_every_level() {
-        for filter in ["info", "warn"] {
+        for filter in ["info", "warn", "aws_assume_role::telemetry::logs=debug"] {
             let text = written(LogFormat::Json, filter, || {
                 in_a_cycle(|| tracing::warn!(role_arn = "arn", attempts = 3, "not \"refreshed\""));
             });

@@ -15,6 +15,7 @@ use strum::IntoEnumIterator;
 use super::census::{Census, State};
 use crate::aws::AwsError;
 use crate::aws::error::Operation;
+use crate::resource::Reason;
 
 /// The media type of [`Metrics::text`].
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -117,6 +118,20 @@ impl Metrics {
         ];
         for collector in collectors {
             metrics.registry.register(collector)?;
+        }
+        // From the start, since a counter that appears with its first count has not risen for Prometheus.
+        for (outcome, reason) in [
+            ("issued", "Issued"),
+            ("kept", "Issued"),
+            ("repaired", "Issued"),
+            ("suspended", "Suspended"),
+            ("aborted", ""),
+            ("panicked", ""),
+        ] {
+            metrics.refreshes.with_label_values(&[outcome, reason]);
+        }
+        for reason in Reason::iter().filter(|reason| !matches!(reason, Reason::Issued | Reason::Suspended)) {
+            metrics.refreshes.with_label_values(&["failed", reason.into()]);
         }
         Ok(metrics)
     }

@@ -47,6 +47,16 @@ pub enum TracesError {
     /// A way of exporting that is not there.
     #[error("OTEL_TRACES_EXPORTER is {0:?}: set it to otlp, or to none")]
     Exporter(String),
+    /// A way of choosing traces that is not there, or a share that is none.
+    #[error("{variable} is {value:?}: set it to {instead}")]
+    Sampler {
+        /// The variable.
+        variable: &'static str,
+        /// What it holds.
+        value: String,
+        /// What it may hold.
+        instead: &'static str,
+    },
     /// The exporter does not take what the variables hold.
     #[error("{0}. See the OTEL_EXPORTER_OTLP variables.")]
     Rejected(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -136,6 +146,7 @@ fn wanted(environment: Environment<'_>) -> Result<Option<Protocol>, TracesError>
     if !wanted {
         return Ok(None);
     }
+    check_sampler(environment)?;
     for variable in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
         match environment(variable).as_deref().map(str::trim) {
             None => {}
@@ -149,6 +160,30 @@ fn wanted(environment: Environment<'_>) -> Result<Option<Protocol>, TracesError>
     }
     // OpenTelemetry's default.
     Ok(Some(Protocol::Http))
+}
+
+/// The exporter's library would take all traces where it does not understand, and say so to nobody.
+fn check_sampler(environment: Environment<'_>) -> Result<(), TracesError> {
+    let argument = environment("OTEL_TRACES_SAMPLER_ARG");
+    match environment("OTEL_TRACES_SAMPLER").as_deref() {
+        None | Some("always_on" | "always_off" | "parentbased_always_on" | "parentbased_always_off") => Ok(()),
+        Some("traceidratio" | "parentbased_traceidratio") => {
+            let share: Option<f64> = argument.as_deref().and_then(|share| share.parse().ok());
+            match share {
+                Some(share) if (0.0..=1.0).contains(&share) => Ok(()),
+                _ => Err(TracesError::Sampler {
+                    variable: "OTEL_TRACES_SAMPLER_ARG",
+                    value: argument.unwrap_or_default(),
+                    instead: "a number from 0.0 to 1.0",
+                }),
+            }
+        }
+        Some(other) => Err(TracesError::Sampler {
+            variable: "OTEL_TRACES_SAMPLER",
+            value: other.to_owned(),
+            instead: "always_on, always_off, traceidratio, or one of them with parentbased_ before it",
+        }),
+    }
 }
 
 /// Who sends the spans: what the environment says, with a name and the version where it does not.
@@ -231,6 +266,16 @@ mod tests {
         let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
         let protocol = wanted_with(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json")]);
         assert!(protocol.unwrap_err().contains("grpc or http/protobuf"));
+        let sampler = |name, share| {
+            wanted_with(&[
+                endpoint,
+                ("OTEL_TRACES_SAMPLER", name),
+                ("OTEL_TRACES_SAMPLER_ARG", share),
+            ])
+        };
+        assert!(sampler("traceidratio", "0.1").is_ok() && sampler("always_on", "").is_ok());
+        assert!(sampler("traceidratio", "ten").unwrap_err().contains("0.0 to 1.0"));
+        assert!(sampler("sometimes", "").unwrap_err().contains("traceidratio"));
         let exporter = wanted_with(&[("OTEL_TRACES_EXPORTER", "zipkin")]);
         assert!(exporter.unwrap_err().contains("otlp"));
     }

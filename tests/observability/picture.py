@@ -4,7 +4,7 @@
     picture.py record [--minutes 24] [--out docs/pictures/refreshes.json]
     picture.py draw [--data docs/pictures/refreshes.json] [--out docs/pictures/refreshes.svg]
 
-`record` needs the local environment, with its operator (cargo run --example local -- up). It starts a Prometheus, which reads the
+`record` needs the local environment, with its operator (make up). It starts a Prometheus, which reads the
 operator's metrics every five seconds, and makes resources of its own in the namespace default: three that are drawn one by one, with short
 and long overlaps, and many that are refreshed every minute, so that there are enough durations. Every minute it writes what it has by then.
 In the end, and also when it is interrupted, it deletes the resources and ends the Prometheus. The environment, and the machine, should have
@@ -50,7 +50,7 @@ LABEL = "recorded-by=picture"
 def environment():
     """The variables of the local environment."""
     if not (ROOT / "target/dev/ready").exists():
-        sys.exit("the local environment is not up: cargo run --example local -- up")
+        sys.exit("the local environment is not up: make up")
     found = {}
     for line in (ROOT / "target/dev/env").read_text(encoding="utf-8").splitlines():
         name, _, value = line.removeprefix("export ").partition("=")
