@@ -266,17 +266,22 @@ async fn the_last_traces_leave_before_the_end() {
     });
     world.apply("last", &map("last")).unwrap();
     world.ready("last").await;
-    // One is under way when it is told to stop.
+    // Some are under way when it is told to stop.
     world.aws.treat(|_| Treatment::Hang);
-    world.apply("under-way", &map("under-way")).unwrap();
-    wait_for("a hanging call", PATIENCE, async || {
-        (world.aws.hanging() == 1).then_some(())
+    let under_way: Vec<_> = (0..20).map(|number| format!("under-way-{number}")).collect();
+    for name in &under_way {
+        world.apply(name, &map(name)).unwrap();
+    }
+    wait_for("hanging calls", PATIENCE, async || {
+        (world.aws.hanging() == under_way.len()).then_some(())
     })
     .await;
     assert!(jaeger.traces(SERVICE, &[]).await.is_empty());
     let status = world.operator.take().unwrap().stop();
     assert!(status.success());
     refreshes(&jaeger, "last", 1).await;
-    let under_way = refreshes(&jaeger, "under-way", 1).await.remove(0);
-    assert_eq!(under_way.root().attribute("aws_assume_role.outcome"), Some("aborted"));
+    for name in &under_way {
+        let aborted = refreshes(&jaeger, name, 1).await.remove(0);
+        assert_eq!(aborted.root().attribute("aws_assume_role.outcome"), Some("aborted"));
+    }
 }

@@ -203,6 +203,14 @@ impl Actor for RoleActor {
         }
         Ok(())
     }
+
+    /// The tasks end before the actor has ended, and with them their spans: the last ones leave when all actors have.
+    async fn post_stop(&self, _: ActorRef<RoleMessage>, state: &mut RoleState) -> Result<(), ActorProcessingErr> {
+        for task in [state.work.take(), state.telling.take()].into_iter().flatten() {
+            task.end().await;
+        }
+        Ok(())
+    }
 }
 
 impl RoleState {
