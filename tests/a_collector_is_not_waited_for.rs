@@ -12,7 +12,7 @@ use crate::strict_aws::http::{HttpFront, clock};
 use crate::strict_aws::{StrictAws, allow_all, open_role};
 use crate::support::operator::OperatorCommand;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, role_arn};
+use crate::support::world::{PATIENCE, World, map, role_arn};
 
 const KEY: &str = "AKIAOPERATOR00000000";
 const RESOURCES: usize = 50;
@@ -80,7 +80,7 @@ async fn a_thousand_refreshes_past_a_mute_collector(protocol: &str) {
     for index in 0..RESOURCES {
         let name = format!("many-{index}");
         aws.add_role(&role_arn(&name), open_role());
-        let spec = json!({"roleName": name, "secretName": name, "secretType": "Map"});
+        let spec = map(&name);
         list.push(
             json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": spec}),
         );
@@ -104,10 +104,7 @@ async fn a_thousand_refreshes_past_a_mute_collector(protocol: &str) {
         })
         .await;
         resident.push(number(&metrics, "process_resident_memory_bytes"));
-        let request = format!("pincette.net/refresh={round}");
-        world
-            .cluster
-            .kubectl_ok(&["annotate", "aar", "--all", "--overwrite", &request]);
+        world.request_refresh("--all", &round.to_string());
     }
     let metrics = world.metrics().await;
     assert_eq!(
@@ -150,16 +147,13 @@ async fn one_that_is_not_there_is_told_of_once_and_a_wrong_protocol_with_what_is
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
             .env("OTEL_BSP_SCHEDULE_DELAY", "100")
     });
-    let spec = json!({"roleName": "alone", "secretName": "alone", "secretType": "Map"});
+    let spec = map("alone");
     world.apply("alone", &spec).unwrap();
     world.ready("alone").await;
     let told = |world: &World| world.operator_log().matches("traces are not exported").count();
     wait_for("the word of it", PATIENCE, async || (told(&world) > 0).then_some(())).await;
     for round in 0..3 {
-        let request = format!("pincette.net/refresh={round}");
-        world
-            .cluster
-            .kubectl_ok(&["annotate", "aar", "alone", "--overwrite", &request]);
+        world.request_refresh("alone", &round.to_string());
         tokio::time::sleep(Duration::from_millis(700)).await;
     }
     assert_eq!(told(&world), 1, "{}", world.operator_log());
@@ -177,11 +171,6 @@ async fn one_that_is_not_there_is_told_of_once_and_a_wrong_protocol_with_what_is
             .then_some(())
     })
     .await;
-    world
-        .apply(
-            "more",
-            &json!({"roleName": "more", "secretName": "more", "secretType": "Map"}),
-        )
-        .unwrap();
+    world.apply("more", &map("more")).unwrap();
     world.ready("more").await;
 }

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::support::world::{World, map, role_arn};
 use aws_assume_role::aws::client::SdkAws;
 use aws_assume_role::aws::gate::Limits;
 use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity};
@@ -12,9 +13,6 @@ use aws_assume_role::telemetry::metrics::Metrics;
 use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use ractor::Actor;
-use serde_json::json;
-
-use crate::support::world::{World, role_arn};
 
 /// The real AWS client, but for one role with which it panics twice.
 struct Panicking {
@@ -75,7 +73,7 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
     };
     let (supervisor, ended) = Supervisor::spawn(None, Supervisor, world_of_actors).await.unwrap();
 
-    let spec = |role: &str| json!({"roleName": role, "secretName": role, "secretType": "Map"});
+    let spec = |role: &str| map(role);
     world.apply("before", &spec("before")).unwrap();
     world.ready("before").await;
     world.apply("cursed", &spec("cursed")).unwrap();

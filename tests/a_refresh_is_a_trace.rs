@@ -6,12 +6,11 @@ use crate::support::front::Treatment;
 use crate::support::jaeger::Jaeger;
 use crate::support::traces::Trace;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, role_arn};
+use crate::support::world::{PATIENCE, World, map, role_arn};
 
 const SERVICE: &str = "aws-assume-role";
 
-const DENIED: &str = "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><Error><Type>Sender</Type><Code>AccessDenied</Code>\
-    <Message>User: someone is not authorized to perform: sts:AssumeRole on resource: it</Message></Error><RequestId>the-request</RequestId></ErrorResponse>";
+const DENIED: &str = "User: someone is not authorized to perform: sts:AssumeRole on resource: it";
 
 /// A world whose operator sends its traces to a Jaeger.
 async fn traced_world(protocol: &str) -> (World, Jaeger) {
@@ -40,10 +39,6 @@ async fn refreshes(jaeger: &Jaeger, name: &str, number: usize) -> Vec<Trace> {
         (traces.len() >= number).then_some(traces)
     })
     .await
-}
-
-fn map(role: &str) -> Value {
-    json!({"roleName": role, "secretName": role, "secretType": "Map"})
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -116,9 +111,7 @@ async fn a_success_shows_each_call_and_its_answer() {
     // An idle actor makes no spans. A refresh after the first costs what it must, and nothing else.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(refreshes(&jaeger, "traced", 1).await.len(), 1);
-    world
-        .cluster
-        .kubectl_ok(&["annotate", "aar", "traced", "pincette.net/refresh=now"]);
+    world.request_refresh("traced", "now");
     let second = refreshes(&jaeger, "traced", 2).await.remove(1);
     assert_eq!(
         second.root().shape(),
@@ -152,7 +145,7 @@ async fn a_registry_login_is_a_call_of_its_own_and_http_works_as_well() {
 async fn a_refusal_is_an_error_and_its_retry_is_linked_to_it() {
     let (world, jaeger) = traced_world("grpc").await;
     world.aws.treat(|call| match call.action.as_str() {
-        "AssumeRole" => Treatment::Answer(403, DENIED.to_owned()),
+        "AssumeRole" => Treatment::refusal(403, "AccessDenied", DENIED),
         _ => Treatment::Pass,
     });
     world.apply("denied", &map("denied")).unwrap();

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use crate::support::front::Treatment;
-use crate::support::world::{World, condition, role_arn};
+use crate::support::world::{World, condition, map, role_arn};
 
 /// moto evaluates the caller's policy, and refuses as AWS does.
 #[tokio::test(flavor = "multi_thread")]
@@ -16,18 +16,8 @@ async fn an_access_denied_says_what_to_do() {
     let command = world.operator_command().with_access_key(&key.id, &key.secret);
     world.operator = Some(command.start(world.folder()));
 
-    world
-        .apply(
-            "denied",
-            &json!({"roleName": "denied", "secretName": "denied", "secretType": "Map"}),
-        )
-        .unwrap();
-    world
-        .apply(
-            "allowed",
-            &json!({"roleName": "allowed", "secretName": "allowed", "secretType": "Map"}),
-        )
-        .unwrap();
+    world.apply("denied", &map("denied")).unwrap();
+    world.apply("allowed", &map("allowed")).unwrap();
     world.ready("allowed").await;
 
     let ready = world.condition("denied", "Ready", "False", "AccessDenied").await;
@@ -57,10 +47,7 @@ async fn a_refused_refresh_leaves_the_valid_credentials_ready() {
         )
         .unwrap();
     world.ready("held").await;
-    world.aws.treat(|_| {
-        let body = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>no more</Message></Error><RequestId>r-1</RequestId></ErrorResponse>";
-        Treatment::Answer(403, body.to_owned())
-    });
+    world.aws.treat(|_| Treatment::refusal(403, "AccessDenied", "no more"));
     world.condition("held", "Refreshed", "False", "AccessDenied").await;
     let resource = world.resource("held").await.unwrap();
     let ready = condition(&resource, "Ready").unwrap();

@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::support::front::Call;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, keys, role_arn, value};
+use crate::support::world::{PATIENCE, World, keys, map, role_arn, value};
 
 fn call_for(world: &World, role: &str) -> Call {
     let calls = world.aws.calls("AssumeRole");
@@ -129,27 +129,16 @@ async fn a_template_that_fails_is_told_and_mended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_is_made_when_it_is_asked_for_and_once() {
     let mut world = World::start().await;
-    world
-        .apply(
-            "asked",
-            &json!({"roleName": "asked", "secretName": "asked", "secretType": "Map"}),
-        )
-        .unwrap();
+    world.apply("asked", &map("asked")).unwrap();
     world.ready("asked").await;
-    let ask = |value: &str| {
-        let annotation = format!("pincette.net/refresh={value}");
-        world
-            .cluster
-            .kubectl_ok(&["annotate", "aar", "asked", &annotation, "--overwrite"]);
-    };
-    ask("1");
+    world.request_refresh("asked", "1");
     wait_for("the refresh", PATIENCE, async || {
         (world.aws.assumed(&role_arn("asked")) == 2).then_some(())
     })
     .await;
     world.ready("asked").await;
     // The same value again, and a restart, ask for nothing.
-    ask("1");
+    world.request_refresh("asked", "1");
     drop(world.operator.take());
     world.start_operator();
     wait_for("a look", PATIENCE, async || {

@@ -5,7 +5,7 @@ use crate::strict_aws::http::{HttpFront, clock};
 use crate::strict_aws::{ACCOUNT, Fault, Refusal, Reply, Request, Role, StrictAws, allow_all, open_role};
 use crate::support::operator::OperatorCommand;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, role_arn, value};
+use crate::support::world::{PATIENCE, World, map, role_arn, value};
 
 const KEY: &str = "AKIAOPERATOR00000000";
 
@@ -24,8 +24,8 @@ fn start(world: &mut World, front: &HttpFront) {
     world.operator = Some(command.with_access_key(KEY, "its-secret").start(world.folder()));
 }
 
-fn map(role: &str, more: &Value) -> Value {
-    let mut spec = json!({"roleName": role, "secretName": role, "secretType": "Map"});
+fn map_with(role: &str, more: &Value) -> Value {
+    let mut spec = map(role);
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     spec
 }
@@ -85,7 +85,7 @@ async fn each_refusal_has_its_reason_and_its_remedy() {
             "PackedPolicyTooLarge",
         ),
     ] {
-        world.apply(name, &map(role, &more)).unwrap();
+        world.apply(name, &map_with(role, &more)).unwrap();
         let told = world.condition(name, "Ready", "False", reason).await;
         assert!(told.message.contains(part), "{name}: {}", told.message);
     }
@@ -93,7 +93,7 @@ async fn each_refusal_has_its_reason_and_its_remedy() {
     world
         .apply(
             "external",
-            &map("external", &json!({"session": {"externalId": "the-id"}})),
+            &map_with("external", &json!({"session": {"externalId": "the-id"}})),
         )
         .unwrap();
     world.ready("external").await;
@@ -111,7 +111,7 @@ async fn a_policy_of_the_operators_own_is_told_from_a_trust_policy() {
         json!({"Statement": [{"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}]}),
     );
     aws.add_role(&role_arn("open"), open_role());
-    world.apply("open", &map("open", &json!({}))).unwrap();
+    world.apply("open", &map_with("open", &json!({}))).unwrap();
     let told = world.condition("open", "Ready", "False", "NotPermitted").await;
     assert!(
         told.message
@@ -175,7 +175,7 @@ async fn whatever_aws_answers_the_operator_recovers_and_leaks_nothing() {
     for (role, fault, reason) in faults {
         aws.add_role(&role_arn(role), open_role());
         aws.plan(move |request| matches!(request, Request::AssumeRole(_)).then(|| fault.clone()));
-        world.apply(role, &map(role, &json!({}))).unwrap();
+        world.apply(role, &map_with(role, &json!({}))).unwrap();
         world.condition(role, "Ready", "False", reason).await;
         aws.plan(|_| None);
         world.ready(role).await;
@@ -195,7 +195,7 @@ async fn a_clock_that_is_behind_does_not_make_refreshes_late() {
     let (world, aws, _front) = strict_world(apart).await;
     aws.add_role(&role_arn("ahead"), open_role());
     world
-        .apply("ahead", &map("ahead", &json!({"refreshBeforeSeconds": 880})))
+        .apply("ahead", &map_with("ahead", &json!({"refreshBeforeSeconds": 880})))
         .unwrap();
     let status = world.ready("ahead").await.status.unwrap();
     let (issued, end) = (status.last_refresh_time.unwrap().0, status.expiration.unwrap().0);
@@ -220,7 +220,7 @@ async fn a_restart_asks_a_strict_aws_for_nothing() {
     let (mut world, aws, front) = strict_world(SignedDuration::ZERO).await;
     for role in ["one", "two", "three"] {
         aws.add_role(&role_arn(role), open_role());
-        world.apply(role, &map(role, &json!({}))).unwrap();
+        world.apply(role, &map_with(role, &json!({}))).unwrap();
         world.ready(role).await;
     }
     let before = aws.calls().len();
@@ -241,7 +241,7 @@ async fn a_wrong_signature_is_refused() {
     let command =
         OperatorCommand::new(&world.cluster.operator_kubeconfig(), front.url()).with_access_key(KEY, "not-its-secret");
     world.operator = Some(command.start(world.folder()));
-    world.apply("open", &map("open", &json!({}))).unwrap();
+    world.apply("open", &map_with("open", &json!({}))).unwrap();
     let told = world.condition("open", "Ready", "False", "NoIdentity").await;
     assert!(told.message.contains("SignatureDoesNotMatch"), "{}", told.message);
     let right = aws.answer(KEY, None, "eu-west-1", &Request::GetCallerIdentity, None);
@@ -257,7 +257,7 @@ async fn throttling_slows_everybody_down_and_stops_nobody() {
     for number in 0..40 {
         let name = format!("many-{number}");
         aws.add_role(&role_arn(&name), open_role());
-        let resource = json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": map(&name, &json!({}))});
+        let resource = json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": map_with(&name, &json!({}))});
         all.push_str(&format!("{resource}\n---\n"));
     }
     assert!(world.cluster.kubectl_with(&["apply", "-f", "-"], &all).status.success());

@@ -2,9 +2,7 @@ use serde_json::{Value, json};
 
 use crate::support::front::Treatment;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World};
-
-const THROTTLED: &str = "<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error><RequestId>r</RequestId></ErrorResponse>";
+use crate::support::world::{PATIENCE, World, map};
 
 /// The events of a resource as `REASON type count`, the oldest first.
 fn told(world: &World, name: &str) -> Vec<String> {
@@ -33,19 +31,13 @@ async fn told_so(world: &World, name: &str, expected: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn from_the_first_success_to_failure_and_back() {
     let world = World::start().await;
-    let spec = json!({"roleName": "told", "secretName": "told", "secretType": "Map"});
+    let spec = map("told");
     world.apply("told", &spec).unwrap();
     world.ready("told").await;
     told_so(&world, "told", &["Issued Normal 1"]).await;
 
     // A routine refresh is no news.
-    let ask = |value: &str| {
-        let request = format!("pincette.net/refresh={value}");
-        world
-            .cluster
-            .kubectl_ok(&["annotate", "aar", "told", "--overwrite", &request])
-    };
-    ask("1");
+    world.request_refresh("told", "1");
     wait_for("a refresh", PATIENCE, async || {
         (world.aws.calls("AssumeRole").len() == 2).then_some(())
     })
@@ -53,10 +45,10 @@ async fn from_the_first_success_to_failure_and_back() {
 
     // The same failure again is the same event once more.
     world.aws.treat(|call| match call.action.as_str() {
-        "AssumeRole" => Treatment::Answer(400, THROTTLED.to_owned()),
+        "AssumeRole" => Treatment::refusal(400, "Throttling", "Rate exceeded"),
         _ => Treatment::Pass,
     });
-    ask("2");
+    world.request_refresh("told", "2");
     told_so(&world, "told", &["Issued Normal 1", "RefreshFailed Warning 2"]).await;
     world.aws.treat(|_| Treatment::Pass);
     wait_for("the word of the success", PATIENCE, async || {
@@ -98,12 +90,7 @@ async fn the_longest_name_has_its_events_too() {
     let world = World::start().await;
     let name = format!("{}.{}", "a".repeat(189), "b".repeat(63));
     assert_eq!(name.len(), 253);
-    world
-        .apply(
-            &name,
-            &json!({"roleName": "long", "secretName": "long", "secretType": "Map"}),
-        )
-        .unwrap();
+    world.apply(&name, &map("long")).unwrap();
     world.ready(&name).await;
     told_so(&world, &name, &["Issued Normal 1"]).await;
 }

@@ -7,12 +7,10 @@ use serde_json::{Value, json};
 use crate::support::front::Treatment;
 use crate::support::jaeger::Jaeger;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, role_arn, value};
+use crate::support::world::{PATIENCE, World, map, role_arn, value};
 
 const OWN_KEY: &str = "AKIAOPERATOR00000000";
 const OWN_SECRET: &str = "the/operators+own/secret+access/key";
-
-const REFUSED: &str = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error><RequestId>r</RequestId></ErrorResponse>";
 
 /// Everything that AWS gave out so far and that nobody is to see, and the operator's own secret.
 fn secrets(world: &World) -> BTreeSet<String> {
@@ -142,38 +140,26 @@ async fn with_everything_logged_and_everything_traced() {
     world
         .cluster
         .kubectl_ok(&["create", "secret", "generic", "taken", "--from-literal=key=value"]);
-    world
-        .apply(
-            "taken",
-            &json!({"roleName": "taken", "secretName": "taken", "secretType": "Map"}),
-        )
-        .unwrap();
+    world.apply("taken", &map("taken")).unwrap();
     world.condition("taken", "Ready", "False", "SecretConflict").await;
     world.aws.treat(|call| match call.parameter("RoleArn") {
-        Some(role) if role.ends_with("/refused") => Treatment::Answer(403, REFUSED.to_owned()),
+        Some(role) if role.ends_with("/refused") => Treatment::refusal(403, "AccessDenied", "not you"),
         Some(role) if role.ends_with("/odd") => Treatment::Answer(200, "<AssumeRoleResponse><Half".to_owned()),
         Some(role) if role.ends_with("/hangs") => Treatment::Hang,
         _ => Treatment::Pass,
     });
     for (name, reason) in [("refused", "AccessDenied"), ("odd", "AwsUnavailable")] {
-        let spec = json!({"roleName": name, "secretName": name, "secretType": "Map"});
+        let spec = map(name);
         world.apply(name, &spec).unwrap();
         world.condition(name, "Ready", "False", reason).await;
     }
-    world
-        .apply(
-            "hangs",
-            &json!({"roleName": "hangs", "secretName": "hangs", "secretType": "Map"}),
-        )
-        .unwrap();
+    world.apply("hangs", &map("hangs")).unwrap();
     wait_for("a hanging call", PATIENCE, async || {
         (world.aws.hanging() == 1).then_some(())
     })
     .await;
     world.delete("hangs");
-    world
-        .cluster
-        .kubectl_ok(&["annotate", "aar", "--all", "pincette.net/refresh=1"]);
+    world.request_refresh("--all", "1");
     wait_for("the repairs", PATIENCE, async || {
         let map = world.secret("map").await?;
         (value(&map, "awsSessionToken") != "edited" && world.secret("file").await.is_some()).then_some(())

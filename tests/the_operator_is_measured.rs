@@ -6,18 +6,12 @@ use serde_json::{Value, json};
 use crate::support::control_plane::helm;
 use crate::support::front::{Front, Treatment};
 use crate::support::prometheus::{Prometheus, promtool};
-use crate::support::world::{PATIENCE, World};
+use crate::support::world::{PATIENCE, World, map};
 use crate::support::{http, root, wait_for};
-
-const REFUSED: &str = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error><RequestId>r</RequestId></ErrorResponse>";
-
-fn map(name: &str) -> Value {
-    json!({"roleName": name, "secretName": name, "secretType": "Map"})
-}
 
 fn refuse(aws: &Front, role: &'static str) {
     aws.treat(move |call| match call.parameter("RoleArn") {
-        Some(arn) if arn.ends_with(role) => Treatment::Answer(403, REFUSED.to_owned()),
+        Some(arn) if arn.ends_with(role) => Treatment::refusal(403, "AccessDenied", "not you"),
         _ => Treatment::Pass,
     });
 }
@@ -149,10 +143,7 @@ async fn each_panel_of_the_dashboard_has_something_to_show() {
     wait_for("an answer to each query", PATIENCE, async || {
         // Something has to happen for there to be a rate of it.
         round += 1;
-        let request = format!("pincette.net/refresh={round}");
-        world
-            .cluster
-            .kubectl_ok(&["annotate", "aar", "--all", "--overwrite", &request]);
+        world.request_refresh("--all", &round.to_string());
         let mut silent = Vec::new();
         for panel in &panels {
             let answer = prometheus.query(panel["expr"].as_str().unwrap()).await;

@@ -3,12 +3,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, role_arn};
+use crate::support::world::{PATIENCE, World, map, role_arn};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_asks_aws_for_nothing_and_notices_what_happened_meanwhile() {
     let mut world = World::start().await;
-    let spec = |name: &str| json!({"roleName": name, "secretName": name, "secretType": "Map"});
+    let spec = |name: &str| map(name);
     for name in ["kept", "deleted"] {
         world.apply(name, &spec(name)).unwrap();
         world.ready(name).await;

@@ -46,6 +46,17 @@ pub enum Treatment {
     Answer(u16, String),
 }
 
+impl Treatment {
+    /// A refusal in the form that STS gives it.
+    pub fn refusal(status: u16, code: &str, message: &str) -> Self {
+        let error = format!("<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>");
+        let body = format!(
+            "<ErrorResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">{error}<RequestId>the-request</RequestId></ErrorResponse>"
+        );
+        Self::Answer(status, body)
+    }
+}
+
 type Rule = Box<dyn Fn(&Call) -> Treatment + Send>;
 
 struct Shared {

@@ -154,6 +154,13 @@ impl World {
         }
     }
 
+    /// Asks for a refresh of the resource of that name, or of `--all`. Another value is another request.
+    pub fn request_refresh(&self, name: &str, value: &str) {
+        let request = format!("pincette.net/refresh={value}");
+        self.cluster
+            .kubectl_ok(&["annotate", "awsassumerole", name, "--overwrite", &request]);
+    }
+
     /// `kubectl delete` of one resource.
     pub fn delete(&self, name: &str) {
         self.cluster
@@ -216,6 +223,11 @@ impl Drop for World {
 pub fn condition(resource: &AWSAssumeRole, type_: &str) -> Option<Condition> {
     let conditions = &resource.status.as_ref()?.conditions;
     conditions.iter().find(|condition| condition.type_ == type_).cloned()
+}
+
+/// The spec of a Map whose role and Secret have that name.
+pub fn map(name: &str) -> serde_json::Value {
+    serde_json::json!({"roleName": name, "secretName": name, "secretType": "Map"})
 }
 
 /// The ARN of a role in the account of this world.
