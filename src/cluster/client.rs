@@ -206,8 +206,7 @@ impl KubeCluster {
         let request = Request::new(url).patch_subresource("status", &resource.name, &patch_params(), &patch);
         match self.send::<Metadata<AWSAssumeRole>>(request).await {
             Ok(_) => Ok(()),
-            // So the API server answers when the test fails.
-            Err(ClusterError::Refused(message)) => Err(ClusterError::Gone(message)),
+            Err(ClusterError::Unapplied(message)) => Err(ClusterError::Gone(message)),
             Err(error) => Err(error),
         }
     }
