@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod census;
+pub mod exporter;
 pub mod logs;
 pub mod metrics;
 pub mod server;
