@@ -1,0 +1,275 @@
+//! The operator's calls: what becomes of each, and what it does to what is stored.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aws_assume_role::cluster::{Cluster, ClusterError, SecretEvent, WatchEvent};
+use aws_assume_role::credentials::ExposeSecret;
+use aws_assume_role::refresh::event::{Event, Published};
+use aws_assume_role::resource::AWSAssumeRoleStatus;
+use aws_assume_role::secret::{ObservedSecret, Provenance, Repair, WantedSecret};
+use aws_assume_role::wanted::{ResourceKey, Watched};
+use futures::channel::mpsc::unbounded;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
+use tokio::time::Instant;
+
+use super::ApiServer;
+use super::storage::{State, Stored};
+
+/// What becomes of a call.
+enum Fate {
+    Done,
+    Lost,
+}
+
+impl ApiServer {
+    // --- what goes wrong
+
+    pub fn set_down(&self, down: bool) {
+        self.state().down = down;
+    }
+
+    pub fn stop_faults(&self) {
+        self.state().faults = false;
+    }
+
+    /// Decides what becomes of a call, and takes the time that it takes.
+    async fn fate(&self) -> Result<Fate, ClusterError> {
+        tokio::task::yield_now().await;
+        let (down, fate) = {
+            let mut state = self.state();
+            let fate = if state.faults { state.random.u32(0..1000) } else { 1000 };
+            (state.down, fate)
+        };
+        if down {
+            return Err(ClusterError::Unavailable("connection refused".to_owned()));
+        }
+        let unavailable = |what: &str| {
+            self.checks.count(what);
+            Err(ClusterError::Unavailable(what.to_owned()))
+        };
+        match fate {
+            0..8 => unavailable("api server: error"),
+            8..10 => {
+                self.checks.count("api server: conflict");
+                Err(ClusterError::Changed("somebody was faster".to_owned()))
+            }
+            10..14 => {
+                self.checks.count("api server: answer lost");
+                Ok(Fate::Lost)
+            }
+            14..18 => {
+                self.checks.count("api server: slow");
+                tokio::time::sleep(Duration::from_secs(12)).await;
+                Ok(Fate::Done)
+            }
+            18 => {
+                tokio::time::sleep(Duration::from_secs(30)).await;
+                unavailable("api server: hung")
+            }
+            _ => Ok(Fate::Done),
+        }
+    }
+
+    /// Does something to the state, whose answer may get lost.
+    async fn call<T>(&self, act: impl FnOnce(&mut State) -> Result<T, ClusterError> + Send) -> Result<T, ClusterError> {
+        let fate = self.fate().await?;
+        let done = act(&mut self.state());
+        match fate {
+            Fate::Done => done,
+            Fate::Lost => Err(ClusterError::Unavailable("answer lost".to_owned())),
+        }
+    }
+
+    fn written(&self, secret: &WantedSecret, over: Option<&ObservedSecret>) -> Stored {
+        let contents = secret.data.0.values().map(|value| value.expose_secret());
+        let content = contents.filter_map(identity).next().unwrap_or_default();
+        let keys: BTreeSet<String> = secret.data.0.keys().cloned().collect();
+        Stored {
+            seen: ObservedSecret {
+                metadata: secret.metadata(over),
+                provenance: Some(Provenance {
+                    ours: keys,
+                    others: BTreeSet::new(),
+                    annotations: true,
+                }),
+            },
+            type_: secret.type_.to_owned(),
+            content,
+            spoilt: false,
+        }
+    }
+}
+
+/// What tells credentials apart, found in the value of a key.
+fn identity(text: &str) -> Option<String> {
+    let found = |mark: &str, length: usize| text.find(mark).map(|at| text[at..at + length].to_owned());
+    found("ASIA", 20).or_else(|| found("ecr-token-", 18 + 65))
+}
+
+impl Cluster for ApiServer {
+    fn watch(&self) -> BoxStream<'static, WatchEvent> {
+        let (sender, receiver) = unbounded();
+        let mut state = self.state();
+        state.resource_watches = vec![sender];
+        state.tell(WatchEvent::ListStarted);
+        let all: Vec<_> = state.resources.values().map(Watched::from_resource).collect();
+        for watched in all {
+            state.tell(WatchEvent::Listed(watched));
+        }
+        state.tell(WatchEvent::ListDone);
+        receiver.boxed()
+    }
+
+    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
+        let (sender, receiver) = unbounded();
+        let mut state = self.state();
+        state.secret_watches = vec![sender];
+        state.tell_secret(&SecretEvent::ListStarted);
+        let all: Vec<_> = state
+            .secrets
+            .values()
+            .filter(|secret| secret.is_labelled())
+            .cloned()
+            .collect();
+        for secret in all {
+            state.tell_secret(&SecretEvent::Listed(Box::new(secret.seen)));
+        }
+        state.tell_secret(&SecretEvent::ListDone);
+        receiver.boxed()
+    }
+
+    fn observe_secret<'a>(
+        &'a self,
+        _: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<Option<ObservedSecret>, ClusterError>> {
+        self.call(|state| Ok(state.secrets.get(name).map(|secret| secret.seen.clone())))
+            .boxed()
+    }
+
+    fn create_secret<'a>(&'a self, secret: &'a WantedSecret) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
+        self.call(move |state| {
+            if state.secrets.contains_key(&secret.name) {
+                return Err(ClusterError::Changed("it exists".to_owned()));
+            }
+            let fresh = state.named(&secret.name);
+            let mut stored = self.written(secret, None);
+            stored.seen.metadata.uid = fresh.metadata.uid;
+            self.checks
+                .secret_written(&secret.name, &secret.owner.uid, &stored.content);
+            Ok(state.put_secret(&secret.name, stored))
+        })
+        .boxed()
+    }
+
+    fn replace_secret<'a>(
+        &'a self,
+        secret: &'a WantedSecret,
+        over: &'a ObservedSecret,
+    ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
+        self.call(move |state| {
+            let before = state.unchanged(&secret.name, over)?;
+            self.checks
+                .may_write(&secret.name, before.owner().as_deref(), &secret.owner.uid);
+            let stored = self.written(secret, Some(over));
+            if stored.type_ != before.type_ {
+                return Err(ClusterError::Immutable("type: field is immutable".to_owned()));
+            }
+            self.checks
+                .secret_written(&secret.name, &secret.owner.uid, &stored.content);
+            Ok(state.put_secret(&secret.name, stored))
+        })
+        .boxed()
+    }
+
+    fn repair_secret<'a>(
+        &'a self,
+        repair: &'a Repair,
+        over: &'a ObservedSecret,
+    ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
+        self.call(move |state| {
+            let mut stored = state.unchanged(&repair.name, over)?;
+            self.checks.may_repair(&repair.name, stored.owner().as_deref());
+            let labels = stored.seen.metadata.labels.get_or_insert_default();
+            labels.extend(repair.envelope.labels.clone());
+            labels.retain(|key, _| !repair.gone.labels.contains_key(key));
+            let annotations = stored.seen.metadata.annotations.get_or_insert_default();
+            annotations.extend(repair.envelope.annotations.clone());
+            annotations.retain(|key, _| !repair.gone.annotations.contains_key(key));
+            if let Some(provenance) = &mut stored.seen.provenance {
+                provenance.others.retain(|key| !repair.foreign_keys.contains(key));
+            }
+            Ok(state.put_secret(&repair.name, stored))
+        })
+        .boxed()
+    }
+
+    fn delete_secret<'a>(
+        &'a self,
+        _: &'a str,
+        name: &'a str,
+        observed: &'a ObservedSecret,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        self.call(move |state| match state.unchanged(name, observed) {
+            Ok(stored) => {
+                self.checks.may_repair(name, stored.owner().as_deref());
+                state.drop_secret(name);
+                self.checks.secret_gone(name);
+                Ok(())
+            }
+            Err(ClusterError::Gone(_)) => Ok(()),
+            Err(error) => Err(error),
+        })
+        .boxed()
+    }
+
+    fn publish<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+        event: &'a Event,
+        before: Option<&'a Published>,
+    ) -> BoxFuture<'a, Result<Published, ClusterError>> {
+        let at = Instant::now();
+        let goes_on = before.filter(|before| before.goes_on_with(event, at));
+        let published = Published {
+            event: event.clone(),
+            name: resource.name.clone(),
+            count: goes_on.map_or(1, |before| before.count + 1),
+            at,
+            written: at,
+        };
+        self.call(move |_| Ok(published.clone())).boxed()
+    }
+
+    fn write_status<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+        status: &'a AWSAssumeRoleStatus,
+    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        let known = resource.uid.clone();
+        self.call(move |state| {
+            let mut stored = state
+                .resources
+                .get(&resource.name)
+                .cloned()
+                .ok_or_else(|| ClusterError::Gone(resource.name.clone()))?;
+            if stored.metadata.uid.as_deref() != Some(&resource.uid) {
+                return Err(ClusterError::Gone("another one".to_owned()));
+            }
+            self.checks
+                .status_written(&known, stored.status.as_ref(), status, self.time.now());
+            stored.status = Some(status.clone());
+            state.put_resource(stored);
+            Ok(())
+        })
+        .inspect(|answer| {
+            if matches!(answer, Err(ClusterError::Unavailable(_))) {
+                self.checks.status_unsure(&resource.uid);
+            }
+        })
+        .boxed()
+    }
+}

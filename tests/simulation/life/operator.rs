@@ -1,0 +1,116 @@
+//! The operator of a life: its way to AWS, which panics now and then, its start and its restarts.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, Once};
+use std::time::Duration;
+
+use aws_assume_role::aws::gate::Limits;
+use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity};
+use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
+use aws_assume_role::supervisor::{Supervisor, World};
+use aws_assume_role::telemetry::metrics::Metrics;
+use fastrand::Rng;
+use futures::future::BoxFuture;
+use ractor::Actor;
+
+use super::Life;
+use crate::checks::Checks;
+use crate::strict_aws::in_process::InProcess;
+
+pub(super) fn silence_planted_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if panic.payload().downcast_ref::<&str>() != Some(&"planted") {
+                usual(panic);
+            }
+        }));
+    });
+}
+
+/// The way to AWS: watched, and with a panic in it now and then.
+pub(super) struct WatchedAws {
+    pub(super) aws: InProcess,
+    pub(super) checks: Checks,
+    pub(super) owners: Arc<Mutex<BTreeMap<String, String>>>,
+    pub(super) random: Mutex<Rng>,
+}
+
+impl Aws for WatchedAws {
+    fn region(&self) -> &str {
+        self.aws.region()
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
+        self.aws.identity()
+    }
+
+    fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
+        let uid = self.owners.lock().unwrap().get(&request.role_arn).cloned();
+        if let Some(uid) = uid {
+            let uid = uid.as_str();
+            self.checks.asked(uid);
+            let panics = self.random.lock().unwrap().u32(0..20_000) == 0;
+            if panics {
+                self.checks.count("actor: panic");
+                self.checks.reason(uid);
+                self.checks.status_unsure(uid);
+                std::panic::panic_any("planted");
+            }
+        }
+        self.aws.assume_role(request)
+    }
+
+    fn registry_login<'a>(
+        &'a self,
+        region: &'a str,
+        credentials: &'a Credentials,
+    ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
+        self.aws.registry_login(region, credentials)
+    }
+}
+
+impl Life {
+    pub(super) async fn start_operator(&mut self) {
+        let world = World {
+            aws: self.way.clone(),
+            cluster: Arc::new(self.api.clone()),
+            clock: Arc::new(self.time.clone()),
+            limits: Limits {
+                rate: 50.0,
+                concurrency: 32,
+            },
+            metrics: Metrics::default(),
+        };
+        self.operator = Some(Supervisor::spawn(None, Supervisor, world).await.unwrap());
+    }
+
+    pub(super) async fn restart(&mut self) {
+        if self.is_going_on("clock") || self.is_going_on("watch") {
+            return;
+        }
+        let Some((supervisor, ended)) = self.operator.take() else {
+            return;
+        };
+        self.checks.hinder("operator");
+        match self.random.bool() {
+            true => {
+                self.checks.count("operator: killed");
+                supervisor.kill();
+            }
+            false => {
+                self.checks.count("operator: stopped");
+                supervisor.stop(None);
+            }
+        }
+        ended.await.unwrap();
+        self.api.drop_watches();
+        let pause = self.random.u64(1..400);
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        self.checks.reason_for_all();
+        self.checks.all_statuses_unsure();
+        self.start_operator().await;
+        self.checks.release("operator");
+    }
+}

@@ -1,0 +1,134 @@
+//! The answers: who calls, whether there are too many calls, and what a call gives.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::state::{State, Token};
+use super::throttle::Bucket;
+use super::{ACCOUNT, Fault, Principal, Refusal, Reply, Request, policy, rules};
+
+impl State {
+    pub(super) fn answer(
+        &mut self,
+        now: Timestamp,
+        access_key_id: &str,
+        token: Option<&str>,
+        region: &str,
+        request: &Request,
+        fault: Option<&Fault>,
+    ) -> Result<Reply, Refusal> {
+        if let Some(Fault::Refuse(refusal)) = fault {
+            return Err(refusal.clone());
+        }
+        let caller = self.caller(now, access_key_id, token)?;
+        self.pass_throttle(now, region)?;
+        match request {
+            Request::GetCallerIdentity => Ok(Reply::Identity {
+                account: ACCOUNT.to_owned(),
+                arn: caller.arn,
+            }),
+            Request::AssumeRole(request) => {
+                let mut session = rules::assume_role(&caller, self.roles.get(&request.role_arn), request, now)?;
+                match fault {
+                    Some(Fault::PastEnd) => session.1 = Timestamp::UNIX_EPOCH,
+                    Some(Fault::ShortEnd) => session.1 = now + Duration::from_secs(10),
+                    _ => {}
+                }
+                Ok(self.open(session.0, session.1))
+            }
+            Request::GetAuthorizationToken => {
+                let resource = "*";
+                if !policy::all_allow(
+                    &caller.policies,
+                    "ecr:GetAuthorizationToken",
+                    resource,
+                    &BTreeMap::new(),
+                ) {
+                    return Err(rules::not_authorized(
+                        &caller.arn,
+                        "ecr:GetAuthorizationToken",
+                        resource,
+                        " because no identity-based policy allows the ecr:GetAuthorizationToken action",
+                    ));
+                }
+                // Twelve hours, or the end of the session.
+                // <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>
+                let twelve_hours = now + Duration::from_secs(12 * 3600);
+                let session_end = caller
+                    .session
+                    .as_ref()
+                    .map_or(twelve_hours, |session| session.expiration);
+                let expiration = twelve_hours.min(session_end);
+                self.number += 1;
+                let password = format!("ecr-token-{:08}-{}", self.number, "t".repeat(64));
+                let token = Token {
+                    policies: caller.policies,
+                    expiration,
+                };
+                self.tokens.insert(password.clone(), token);
+                Ok(Reply::Token { password, expiration })
+            }
+        }
+    }
+
+    /// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>
+    fn caller(&self, now: Timestamp, access_key_id: &str, token: Option<&str>) -> Result<Principal, Refusal> {
+        let invalid = || {
+            Refusal::new(
+                403,
+                "InvalidClientTokenId",
+                "The security token included in the request is invalid.",
+            )
+        };
+        let principal = self.principals.get(access_key_id).ok_or_else(invalid)?;
+        if principal.token.as_deref() != token {
+            return Err(invalid());
+        }
+        if principal
+            .session
+            .as_ref()
+            .is_some_and(|session| session.expiration <= now)
+        {
+            return Err(Refusal::new(
+                403,
+                "ExpiredToken",
+                "The security token included in the request is expired",
+            ));
+        }
+        Ok(principal.clone())
+    }
+
+    /// A token bucket per account and Region.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
+    fn pass_throttle(&mut self, now: Timestamp, region: &str) -> Result<(), Refusal> {
+        let Some((rate, burst)) = self.throttle else {
+            return Ok(());
+        };
+        let bucket = self
+            .buckets
+            .entry(region.to_owned())
+            .or_insert_with(|| Bucket::new(rate, burst, now));
+        match bucket.take(now) {
+            true => Ok(()),
+            false => Err(Refusal::new(400, "Throttling", "Rate exceeded")),
+        }
+    }
+
+    fn open(&mut self, mut session: Principal, told_end: Timestamp) -> Reply {
+        self.number += 1;
+        let access_key_id = format!("ASIA{:016}", self.number);
+        let token = format!("session-token-{:08}-{}", self.number, "s".repeat(100));
+        session.secret = format!("secret-key-{:029}", self.number);
+        session.token = Some(token.clone());
+        let secret = session.secret.clone();
+        self.principals.insert(access_key_id.clone(), session);
+        Reply::Session {
+            access_key_id,
+            secret,
+            token,
+            expiration: told_end,
+        }
+    }
+}

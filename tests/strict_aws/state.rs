@@ -1,0 +1,107 @@
+//! What the strict AWS knows: who may call, the roles, the registry tokens, and the calls so far.
+
+use std::collections::{BTreeMap, HashMap};
+
+use k8s_openapi::jiff::Timestamp;
+use serde_json::Value;
+
+use super::throttle::Bucket;
+use super::{Call, Fault, Refusal, Request};
+
+/// Who may call: a user, or a session of a role.
+#[derive(Clone, Debug)]
+pub struct Principal {
+    /// `aws_secret_access_key`.
+    pub secret: String,
+    /// `aws_session_token`, of a session.
+    pub token: Option<String>,
+    /// As `GetCallerIdentity` tells it.
+    pub arn: String,
+    /// The policies that must all allow an action: its own, and those of its session.
+    pub policies: Vec<Vec<Value>>,
+    /// What a session has besides.
+    pub session: Option<SessionFacts>,
+}
+
+/// What a session has besides its credentials.
+#[derive(Clone, Debug)]
+pub struct SessionFacts {
+    /// The role.
+    pub role_arn: String,
+    /// When it ends.
+    pub expiration: Timestamp,
+    /// The tags that sessions assumed from it inherit.
+    pub transitive_tags: BTreeMap<String, String>,
+    /// Its source identity, which cannot be changed.
+    pub source_identity: Option<String>,
+}
+
+/// A role.
+#[derive(Clone, Debug)]
+pub struct Role {
+    /// The trust policy.
+    pub trust: Value,
+    /// The permission policies.
+    pub policies: Vec<Value>,
+    /// `MaxSessionDuration` in seconds.
+    pub max_session: u32,
+}
+
+/// A registry token.
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    pub(super) policies: Vec<Vec<Value>>,
+    pub(super) expiration: Timestamp,
+}
+
+type Plan = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
+
+pub(super) struct State {
+    pub(super) principals: HashMap<String, Principal>,
+    pub(super) roles: HashMap<String, Role>,
+    pub(super) tokens: HashMap<String, Token>,
+    pub(super) buckets: HashMap<String, Bucket>,
+    pub(super) throttle: Option<(f64, f64)>,
+    pub(super) plan: Option<Plan>,
+    pub(super) calls: Vec<Call>,
+    pub(super) remember: bool,
+    pub(super) counts: BTreeMap<String, u64>,
+    pub(super) number: u64,
+}
+
+impl State {
+    pub(super) fn record(
+        &mut self,
+        now: Timestamp,
+        access_key_id: &str,
+        region: &str,
+        request: &Request,
+        refusal: Option<&Refusal>,
+    ) {
+        let kind = match request {
+            Request::GetCallerIdentity => "GetCallerIdentity",
+            Request::AssumeRole(_) => "AssumeRole",
+            Request::GetAuthorizationToken => "GetAuthorizationToken",
+        };
+        let name = refusal.map_or_else(|| kind.to_owned(), |refusal| format!("{kind} {}", refusal.code));
+        *self.counts.entry(name).or_default() += 1;
+        if self.remember {
+            self.calls.push(Call {
+                at: now,
+                access_key_id: access_key_id.to_owned(),
+                region: region.to_owned(),
+                request: request.clone(),
+                refused: refusal.map(|refusal| refusal.code.clone()),
+            });
+        } else if self.principals.len() > 20_000 {
+            let alive = |principal: &Principal| {
+                principal
+                    .session
+                    .as_ref()
+                    .is_none_or(|session| session.expiration > now)
+            };
+            self.principals.retain(|_, principal| alive(principal));
+            self.tokens.retain(|_, token| token.expiration > now);
+        }
+    }
+}
