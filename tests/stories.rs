@@ -6,6 +6,7 @@ mod strict_aws;
 mod support;
 
 mod a_collector_is_not_waited_for;
+mod a_collector_proves_who_it_is;
 mod a_deleted_resource_is_let_go;
 mod a_failing_actor_is_restarted;
 mod a_foreign_secret_is_left_alone;

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::control_plane::helm;
+use crate::support::control_plane::rendered;
 use crate::support::front::{Front, Treatment};
 use crate::support::prometheus::{Prometheus, promtool};
 use crate::support::world::{PATIENCE, World, map};
@@ -183,24 +183,6 @@ fn the_alerts_warn_in_time_and_not_in_vain() {
 
 #[test]
 fn the_chart_hands_over_rules_and_dashboard_as_they_are() {
-    let folder = tempfile::tempdir().unwrap();
-    let rendered = |arguments: &[&str]| {
-        let output = helm(folder.path())
-            .args(["template", "aws-assume-role"])
-            .arg(root().join("charts/aws-assume-role"))
-            .args(["--namespace", "somewhere"])
-            .args(arguments)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        let documents: Vec<Value> = text
-            .split("\n---")
-            .filter_map(|part| serde_saphyr::from_str(part.trim_start_matches("---")).ok())
-            .filter(|document: &Value| document.is_object())
-            .collect();
-        documents
-    };
     let of_kind = |documents: &[Value], kind: &str| documents.iter().find(|document| document["kind"] == kind).cloned();
     let plain = rendered(&[]);
     for kind in ["PrometheusRule", "ServiceMonitor", "ConfigMap"] {

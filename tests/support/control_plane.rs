@@ -243,6 +243,24 @@ pub fn helm(folder: &Path) -> Command {
     command
 }
 
+/// The objects of the chart, as `helm template` makes them in the namespace `somewhere`.
+pub fn rendered(arguments: &[&str]) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let output = helm(folder.path())
+        .args(["template", "aws-assume-role"])
+        .arg(root().join("charts/aws-assume-role"))
+        .args(["--namespace", "somewhere"])
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.split("\n---")
+        .filter_map(|part| serde_saphyr::from_str(part.trim_start_matches("---")).ok())
+        .filter(Value::is_object)
+        .collect()
+}
+
 /// Writes a kubeconfig, as JSON, which is YAML too.
 fn write_kubeconfig(folder: &Path, name: &str, port: u16, token: &str) -> PathBuf {
     let path = folder.join(name);

@@ -7,7 +7,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
+use super::certificates::{Authority, Certified};
 use super::process::Process;
 use super::traces::Trace;
 use super::{free_port, http, part, wait_for};
@@ -26,25 +28,35 @@ pub struct Jaeger {
 impl Jaeger {
     /// Starts one with its files in `folder`.
     pub async fn start(folder: &Path) -> Self {
+        Self::start_as(folder, "http://127.0.0.1", "").await
+    }
+
+    /// Starts one that proves by a certificate that it is `localhost`, and wants a certificate of the same authority from who sends to it.
+    pub async fn start_with_tls(folder: &Path, authority: &Authority) -> Self {
+        let Certified { certificate, key } = authority.issue("localhost");
+        let tls = json!({"cert_file": certificate, "key_file": key, "client_ca_file": authority.certificate()});
+        Self::start_as(folder, "https://localhost", &format!("tls: {tls}")).await
+    }
+
+    async fn start_as(folder: &Path, origin: &str, tls: &str) -> Self {
         let (query, grpc, http) = (free_port(), free_port(), free_port());
         let config = folder.join("jaeger.yaml");
-        fs::write(&config, configuration(query, grpc, http)).unwrap();
+        fs::write(&config, configuration(query, grpc, http, tls)).unwrap();
         let mut command = Command::new(part("jaeger"));
         command.arg("--config").arg(&config);
         let mut process = Process::start("jaeger", folder, &command);
         let url = format!("http://127.0.0.1:{query}");
-        let http_endpoint = format!("http://127.0.0.1:{http}");
         wait_for("Jaeger", Duration::from_secs(60), async || {
             process.must_run();
             http::get(&format!("{url}/api/services")).await?;
-            // The last to come up. It complains of the method, but it is there.
-            http::get(&format!("{http_endpoint}/v1/traces")).await
+            // The last to come up.
+            TcpStream::connect(("127.0.0.1", http)).await.ok()
         })
         .await;
         Self {
             url,
-            grpc_endpoint: format!("http://127.0.0.1:{grpc}"),
-            http_endpoint,
+            grpc_endpoint: format!("{origin}:{grpc}"),
+            http_endpoint: format!("{origin}:{http}"),
             _process: process,
         }
     }
@@ -116,7 +128,7 @@ pub async fn traces(url: &str, service: &str, tags: &[(&str, &str)]) -> Result<V
 }
 
 /// Every port that it opens is named here: without a name it takes the usual one.
-fn configuration(query: u16, grpc: u16, http: u16) -> String {
+fn configuration(query: u16, grpc: u16, http: u16, tls: &str) -> String {
     let query_grpc = free_port();
     format!(
         r#"
@@ -149,8 +161,10 @@ receivers:
     protocols:
       grpc:
         endpoint: 127.0.0.1:{grpc}
+        {tls}
       http:
         endpoint: 127.0.0.1:{http}
+        {tls}
 exporters:
   jaeger_storage_exporter:
     trace_storage: memory

@@ -4,6 +4,7 @@
 // Several programs share this; none uses all of it.
 #![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod certificates;
 pub mod control_plane;
 pub mod front;
 pub mod http;

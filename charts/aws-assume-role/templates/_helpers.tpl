@@ -79,6 +79,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - name: OTEL_EXPORTER_OTLP_HEADERS
   value: {{ include "aws-assume-role.headers" .headers | quote }}
 {{- end }}
+{{- if .tls.authorities.configMap }}
+- name: OTEL_EXPORTER_OTLP_CERTIFICATE
+  value: /etc/collector/authorities/ca.crt
+{{- end }}
+{{- if .tls.clientSecret }}
+- name: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE
+  value: /etc/collector/client/tls.crt
+- name: OTEL_EXPORTER_OTLP_CLIENT_KEY
+  value: /etc/collector/client/tls.key
+{{- end }}
 {{- if ne (toString .sampler) "" }}
 - name: OTEL_TRACES_SAMPLER
   value: {{ .sampler | quote }}
@@ -88,6 +98,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - name: OTEL_TRACES_SAMPLER_ARG
   value: {{ .samplerArg | quote }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* The volumes of the pod: what a collector is known by, and the operator to it. */}}
+{{- define "aws-assume-role.volumes" -}}
+{{- with .Values.tracing }}
+{{- if and .endpoint .tls.authorities.configMap }}
+- name: collector-authorities
+  configMap:
+    name: {{ .tls.authorities.configMap | quote }}
+    items:
+      - key: {{ required "tracing.tls.authorities.key is missing" .tls.authorities.key | quote }}
+        path: ca.crt
+{{- end }}
+{{- if and .endpoint .tls.clientSecret }}
+- name: collector-client
+  secret:
+    secretName: {{ .tls.clientSecret | quote }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -1,0 +1,53 @@
+//! A certificate authority of one's own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+
+/// A certificate authority with its files in a folder.
+pub struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: PathBuf,
+}
+
+/// A certificate and its key, as files in PEM form.
+pub struct Certified {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+impl Authority {
+    /// Makes one with its files in `folder`, which it makes.
+    pub fn new(folder: &Path) -> Self {
+        fs::create_dir_all(folder).unwrap();
+        let mut parameters = CertificateParams::new(Vec::new()).unwrap();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+        let authority = Self {
+            issuer,
+            folder: folder.to_owned(),
+        };
+        fs::write(authority.certificate(), authority.issuer.pem()).unwrap();
+        authority
+    }
+
+    /// Its own certificate, as a file in PEM form.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+
+    /// Issues a certificate for a host.
+    pub fn issue(&self, host: &str) -> Certified {
+        let key = KeyPair::generate().unwrap();
+        let parameters = CertificateParams::new([host.to_owned()]).unwrap();
+        let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
+        let issued = Certified {
+            certificate: self.folder.join(format!("{host}.crt")),
+            key: self.folder.join(format!("{host}.key")),
+        };
+        fs::write(&issued.certificate, certificate.pem()).unwrap();
+        fs::write(&issued.key, key.serialize_pem()).unwrap();
+        issued
+    }
+}
