@@ -12,7 +12,7 @@ use crate::strict_aws::http::{HttpFront, clock};
 use crate::strict_aws::{StrictAws, allow_all, open_role};
 use crate::support::operator::OperatorCommand;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map, role_arn};
+use crate::support::world::{PATIENCE, World, map_spec, role_arn};
 
 const KEY: &str = "AKIAOPERATOR00000000";
 const RESOURCES: usize = 50;
@@ -80,7 +80,7 @@ async fn a_thousand_refreshes_past_a_mute_collector(protocol: &str) {
     for index in 0..RESOURCES {
         let name = format!("many-{index}");
         aws.add_role(&role_arn(&name), open_role());
-        let spec = map(&name);
+        let spec = map_spec(&name);
         list.push(
             json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": spec}),
         );
@@ -147,7 +147,7 @@ async fn one_that_is_not_there_is_told_of_once_and_a_wrong_protocol_with_what_is
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
             .env("OTEL_BSP_SCHEDULE_DELAY", "100")
     });
-    let spec = map("alone");
+    let spec = map_spec("alone");
     world.apply("alone", &spec).unwrap();
     world.ready("alone").await;
     let told = |world: &World| world.operator_log().matches("traces are not exported").count();
@@ -171,6 +171,6 @@ async fn one_that_is_not_there_is_told_of_once_and_a_wrong_protocol_with_what_is
             .then_some(())
     })
     .await;
-    world.apply("more", &map("more")).unwrap();
+    world.apply("more", &map_spec("more")).unwrap();
     world.ready("more").await;
 }

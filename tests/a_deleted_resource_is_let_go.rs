@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::support::front::Treatment;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map, role_arn};
+use crate::support::world::{PATIENCE, World, map_spec, role_arn};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_secret_goes_and_so_does_the_actor() {
@@ -29,7 +29,7 @@ async fn a_call_in_flight_ends_with_the_resource() {
         "AssumeRole" => Treatment::Hang,
         _ => Treatment::Pass,
     });
-    world.apply("hanging", &map("hanging")).unwrap();
+    world.apply("hanging", &map_spec("hanging")).unwrap();
     wait_for("a hanging call", PATIENCE, async || {
         (world.aws.hanging() == 1).then_some(())
     })
@@ -63,12 +63,12 @@ async fn one_slow_call_delays_nobody_else() {
         Some(role) if role.ends_with("/slow") => Treatment::Hang,
         _ => Treatment::Pass,
     });
-    world.apply("slow", &map("slow")).unwrap();
+    world.apply("slow", &map_spec("slow")).unwrap();
     wait_for("a hanging call", PATIENCE, async || {
         (world.aws.hanging() == 1).then_some(())
     })
     .await;
-    world.apply("quick", &map("quick")).unwrap();
+    world.apply("quick", &map_spec("quick")).unwrap();
     world.ready("quick").await;
     assert_eq!(world.aws.hanging(), 1, "the slow one still hangs");
 

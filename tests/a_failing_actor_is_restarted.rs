@@ -1,7 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::support::world::{World, map, role_arn};
 use aws_assume_role::aws::client::SdkAws;
 use aws_assume_role::aws::gate::Limits;
 use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity};
@@ -13,6 +12,8 @@ use aws_assume_role::telemetry::metrics::Metrics;
 use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use ractor::Actor;
+
+use crate::support::world::{World, map_spec, role_arn};
 
 /// The real AWS client, but for one role with which it panics twice.
 struct Panicking {
@@ -73,11 +74,10 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
     };
     let (supervisor, ended) = Supervisor::spawn(None, Supervisor, world_of_actors).await.unwrap();
 
-    let spec = |role: &str| map(role);
-    world.apply("before", &spec("before")).unwrap();
+    world.apply("before", &map_spec("before")).unwrap();
     world.ready("before").await;
-    world.apply("cursed", &spec("cursed")).unwrap();
-    world.apply("after", &spec("after")).unwrap();
+    world.apply("cursed", &map_spec("cursed")).unwrap();
+    world.apply("after", &map_spec("after")).unwrap();
     world.ready("after").await;
     world.ready("cursed").await;
 

@@ -6,7 +6,7 @@ use crate::support::front::Treatment;
 use crate::support::jaeger::Jaeger;
 use crate::support::traces::Trace;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map, role_arn};
+use crate::support::world::{PATIENCE, World, map_spec, role_arn};
 
 const SERVICE: &str = "aws-assume-role";
 
@@ -44,7 +44,7 @@ async fn refreshes(jaeger: &Jaeger, name: &str, number: usize) -> Vec<Trace> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_shows_each_call_and_its_answer() {
     let (world, jaeger) = traced_world("grpc").await;
-    world.apply("traced", &map("traced")).unwrap();
+    world.apply("traced", &map_spec("traced")).unwrap();
     let resource = world.ready("traced").await;
 
     let trace = refreshes(&jaeger, "traced", 1).await.remove(0);
@@ -148,7 +148,7 @@ async fn a_refusal_is_an_error_and_its_retry_is_linked_to_it() {
         "AssumeRole" => Treatment::refusal(403, "AccessDenied", DENIED),
         _ => Treatment::Pass,
     });
-    world.apply("denied", &map("denied")).unwrap();
+    world.apply("denied", &map_spec("denied")).unwrap();
     world.condition("denied", "Ready", "False", "AccessDenied").await;
     world.aws.treat(|_| Treatment::Pass);
     world.ready("denied").await;
@@ -189,7 +189,7 @@ async fn a_deletion_in_the_middle_of_a_call_ends_the_spans() {
         "AssumeRole" => Treatment::Hang,
         _ => Treatment::Pass,
     });
-    world.apply("hanging", &map("hanging")).unwrap();
+    world.apply("hanging", &map_spec("hanging")).unwrap();
     wait_for("a hanging call", PATIENCE, async || {
         (world.aws.hanging() == 1).then_some(())
     })
@@ -224,7 +224,7 @@ async fn a_wait_at_the_gate_is_seen() {
             .env("AWS_CALL_RATE", "0.2")
     });
     let resources = ["one", "two", "three"].map(|name| {
-        json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": map(name)})
+        json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": map_spec(name)})
     });
     let list = json!({"apiVersion": "v1", "kind": "List", "items": resources}).to_string();
     assert!(
@@ -257,13 +257,13 @@ async fn the_last_traces_leave_before_the_end() {
             // By itself it would send nothing during this test.
             .env("OTEL_BSP_SCHEDULE_DELAY", "3600000")
     });
-    world.apply("last", &map("last")).unwrap();
+    world.apply("last", &map_spec("last")).unwrap();
     world.ready("last").await;
     // Some are under way when it is told to stop.
     world.aws.treat(|_| Treatment::Hang);
     let under_way: Vec<_> = (0..20).map(|number| format!("under-way-{number}")).collect();
     for name in &under_way {
-        world.apply(name, &map(name)).unwrap();
+        world.apply(name, &map_spec(name)).unwrap();
     }
     wait_for("hanging calls", PATIENCE, async || {
         (world.aws.hanging() == under_way.len()).then_some(())

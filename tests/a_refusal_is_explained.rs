@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use crate::support::front::Treatment;
-use crate::support::world::{World, condition, map, role_arn};
+use crate::support::world::{World, condition, map_spec, role_arn};
 
 /// moto evaluates the caller's policy, and refuses as AWS does.
 #[tokio::test(flavor = "multi_thread")]
@@ -16,8 +16,8 @@ async fn an_access_denied_says_what_to_do() {
     let command = world.operator_command().with_access_key(&key.id, &key.secret);
     world.operator = Some(command.start(world.folder()));
 
-    world.apply("denied", &map("denied")).unwrap();
-    world.apply("allowed", &map("allowed")).unwrap();
+    world.apply("denied", &map_spec("denied")).unwrap();
+    world.apply("allowed", &map_spec("allowed")).unwrap();
     world.ready("allowed").await;
 
     let ready = world.condition("denied", "Ready", "False", "AccessDenied").await;

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, keys, map, role_arn, value};
+use crate::support::world::{PATIENCE, World, keys, map_spec, role_arn, value};
 
 async fn world_with(name: &str) -> World {
     let world = World::start().await;
@@ -67,7 +67,7 @@ async fn labels_and_foreign_keys_are_put_right_without_a_call_to_aws() {
     assert_eq!(world.aws.calls("AssumeRole").len(), calls);
 
     // What leaves the spec leaves the Secret, and needs no call either.
-    let spec = map("edited");
+    let spec = map_spec("edited");
     world.apply("edited", &spec).unwrap();
     wait_for("the label to go", PATIENCE, async || {
         let labels = world.secret("edited").await?.metadata.labels?;

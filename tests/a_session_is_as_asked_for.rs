@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::support::front::Call;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, keys, map, role_arn, value};
+use crate::support::world::{PATIENCE, World, keys, map_spec, role_arn, value};
 
 fn call_for(world: &World, role: &str) -> Call {
     let calls = world.aws.calls("AssumeRole");
@@ -129,7 +129,7 @@ async fn a_template_that_fails_is_told_and_mended() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_is_made_when_it_is_asked_for_and_once() {
     let mut world = World::start().await;
-    world.apply("asked", &map("asked")).unwrap();
+    world.apply("asked", &map_spec("asked")).unwrap();
     world.ready("asked").await;
     world.request_refresh("asked", "1");
     wait_for("the refresh", PATIENCE, async || {

@@ -4,13 +4,13 @@ use aws_assume_role::resource::AWSAssumeRoleStatus;
 use aws_assume_role::wanted::ResourceKey;
 
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map};
+use crate::support::world::{PATIENCE, World, map_spec};
 
 /// Asked of the operator's own client, since no story can delete a resource and make it again in the middle of a write.
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_a_resource_that_was_made_again_is_not_for_its_successor() {
     let world = World::without_operator().await;
-    world.apply("again", &map("again")).unwrap();
+    world.apply("again", &map_spec("again")).unwrap();
     let uid = world.resource("again").await.unwrap().metadata.uid.unwrap();
     let cluster = KubeCluster::new(world.cluster.client(), "test");
     let key = |name: &str, uid: &str| ResourceKey {
@@ -37,7 +37,7 @@ async fn one_of_a_resource_that_was_made_again_is_not_for_its_successor() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_the_definition_does_not_take_is_written_when_it_does() {
     let world = World::start().await;
-    world.apply("before", &map("before")).unwrap();
+    world.apply("before", &map_spec("before")).unwrap();
     world.ready("before").await;
     let define = |operation: &str| {
         let path = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/failures/maximum";
@@ -67,7 +67,7 @@ async fn one_that_the_definition_does_not_take_is_written_when_it_does() {
     })
     .await;
 
-    world.apply("refused", &map("refused")).unwrap();
+    world.apply("refused", &map_spec("refused")).unwrap();
     wait_for("the Secret all the same", PATIENCE, async || {
         world.secret("refused").await
     })

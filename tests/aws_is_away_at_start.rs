@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::support::free_port;
 use crate::support::front::Front;
 use crate::support::operator::OperatorCommand;
-use crate::support::world::{World, map};
+use crate::support::world::{World, map_spec};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_waits_for_aws_and_takes_up_when_it_is_back() {
@@ -16,7 +16,7 @@ async fn the_operator_waits_for_aws_and_takes_up_when_it_is_back() {
     let command = command.with_access_key("AKIAOPERATOR00000000", "secret");
     world.operator = Some(command.start(world.folder()));
 
-    world.apply("patient", &map("patient")).unwrap();
+    world.apply("patient", &map_spec("patient")).unwrap();
     let away = world.condition("patient", "Ready", "False", "AwsUnavailable").await;
     assert!(away.message.contains("It will be tried again"), "{}", away.message);
 

@@ -5,7 +5,7 @@ use crate::strict_aws::http::{HttpFront, clock};
 use crate::strict_aws::{ACCOUNT, Fault, Refusal, Reply, Request, Role, StrictAws, allow_all, open_role};
 use crate::support::operator::OperatorCommand;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map, role_arn, value};
+use crate::support::world::{PATIENCE, World, map_spec, role_arn, value};
 
 const KEY: &str = "AKIAOPERATOR00000000";
 
@@ -25,7 +25,7 @@ fn start(world: &mut World, front: &HttpFront) {
 }
 
 fn map_with(role: &str, more: &Value) -> Value {
-    let mut spec = map(role);
+    let mut spec = map_spec(role);
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     spec
 }

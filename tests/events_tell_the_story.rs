@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use crate::support::front::Treatment;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map};
+use crate::support::world::{PATIENCE, World, map_spec};
 
 /// The events of a resource as `REASON type count`, the oldest first.
 fn told(world: &World, name: &str) -> Vec<String> {
@@ -31,7 +31,7 @@ async fn told_so(world: &World, name: &str, expected: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn from_the_first_success_to_failure_and_back() {
     let world = World::start().await;
-    let spec = map("told");
+    let spec = map_spec("told");
     world.apply("told", &spec).unwrap();
     world.ready("told").await;
     told_so(&world, "told", &["Issued Normal 1"]).await;
@@ -90,7 +90,7 @@ async fn the_longest_name_has_its_events_too() {
     let world = World::start().await;
     let name = format!("{}.{}", "a".repeat(189), "b".repeat(63));
     assert_eq!(name.len(), 253);
-    world.apply(&name, &map("long")).unwrap();
+    world.apply(&name, &map_spec("long")).unwrap();
     world.ready(&name).await;
     told_so(&world, &name, &["Issued Normal 1"]).await;
 }

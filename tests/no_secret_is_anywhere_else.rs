@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::support::front::Treatment;
 use crate::support::jaeger::Jaeger;
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map, role_arn, value};
+use crate::support::world::{PATIENCE, World, map_spec, role_arn, value};
 
 const OWN_KEY: &str = "AKIAOPERATOR00000000";
 const OWN_SECRET: &str = "the/operators+own/secret+access/key";
@@ -140,7 +140,7 @@ async fn with_everything_logged_and_everything_traced() {
     world
         .cluster
         .kubectl_ok(&["create", "secret", "generic", "taken", "--from-literal=key=value"]);
-    world.apply("taken", &map("taken")).unwrap();
+    world.apply("taken", &map_spec("taken")).unwrap();
     world.condition("taken", "Ready", "False", "SecretConflict").await;
     world.aws.treat(|call| match call.parameter("RoleArn") {
         Some(role) if role.ends_with("/refused") => Treatment::refusal(403, "AccessDenied", "not you"),
@@ -149,11 +149,11 @@ async fn with_everything_logged_and_everything_traced() {
         _ => Treatment::Pass,
     });
     for (name, reason) in [("refused", "AccessDenied"), ("odd", "AwsUnavailable")] {
-        let spec = map(name);
+        let spec = map_spec(name);
         world.apply(name, &spec).unwrap();
         world.condition(name, "Ready", "False", reason).await;
     }
-    world.apply("hangs", &map("hangs")).unwrap();
+    world.apply("hangs", &map_spec("hangs")).unwrap();
     wait_for("a hanging call", PATIENCE, async || {
         (world.aws.hanging() == 1).then_some(())
     })

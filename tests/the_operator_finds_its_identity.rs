@@ -7,7 +7,7 @@ use axum::routing::get;
 use serde_json::json;
 
 use crate::support::control_plane::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
-use crate::support::world::{World, map, role_arn};
+use crate::support::world::{World, map_spec, role_arn};
 
 const POD_TOKEN: &str = "a-projected-token-of-the-pod";
 
@@ -45,7 +45,7 @@ async fn eks_pod_identity_gives_it() {
         .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &uri)
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token_file.to_str().unwrap());
     world.operator = Some(command.start(world.folder()));
-    world.apply("mine", &map("mine")).unwrap();
+    world.apply("mine", &map_spec("mine")).unwrap();
     world.ready("mine").await;
 
     let calls = world.aws.calls("AssumeRole");
@@ -85,7 +85,7 @@ async fn irsa_gives_it() {
         .env("AWS_WEB_IDENTITY_TOKEN_FILE", token_file.to_str().unwrap())
         .env("AWS_ROLE_ARN", &role_arn("irsa"));
     world.operator = Some(command.start(world.folder()));
-    world.apply("mine", &map("mine")).unwrap();
+    world.apply("mine", &map_spec("mine")).unwrap();
     world.ready("mine").await;
 
     let exchanged = world.aws.calls("AssumeRoleWithWebIdentity");

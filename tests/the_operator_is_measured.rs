@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::support::control_plane::rendered;
 use crate::support::front::{Front, Treatment};
 use crate::support::prometheus::{Prometheus, promtool};
-use crate::support::world::{PATIENCE, World, map};
+use crate::support::world::{PATIENCE, World, map_spec};
 use crate::support::{http, root, wait_for};
 
 fn refuse(aws: &Front, role: &'static str) {
@@ -26,7 +26,7 @@ async fn the_series_of_a_resource_come_and_go_with_it() {
     let world = World::start().await;
     refuse(&world.aws, "/refused");
     for name in ["held", "refused", "paused"] {
-        world.apply(name, &map(name)).unwrap();
+        world.apply(name, &map_spec(name)).unwrap();
     }
     let held = world.ready("held").await.status.unwrap();
     world.ready("paused").await;
@@ -115,7 +115,7 @@ async fn ready_is_who_knows_the_resources_and_alive_who_answers() {
     })
     .await;
     assert_eq!(status_of(&world, "/livez").await.unwrap(), (200, "ok\n".to_owned()));
-    world.apply("one", &map("one")).unwrap();
+    world.apply("one", &map_spec("one")).unwrap();
     world.ready("one").await;
 }
 
@@ -124,7 +124,7 @@ async fn each_panel_of_the_dashboard_has_something_to_show() {
     let world = World::start().await;
     refuse(&world.aws, "/refused");
     for name in ["shown", "refused"] {
-        world.apply(name, &map(name)).unwrap();
+        world.apply(name, &map_spec(name)).unwrap();
     }
     world.ready("shown").await;
     world.condition("refused", "Ready", "False", "AccessDenied").await;

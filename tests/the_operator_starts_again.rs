@@ -3,14 +3,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map, role_arn};
+use crate::support::world::{PATIENCE, World, map_spec, role_arn};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_asks_aws_for_nothing_and_notices_what_happened_meanwhile() {
     let mut world = World::start().await;
-    let spec = |name: &str| map(name);
     for name in ["kept", "deleted"] {
-        world.apply(name, &spec(name)).unwrap();
+        world.apply(name, &map_spec(name)).unwrap();
         world.ready(name).await;
     }
     let secret = world.secret("kept").await.unwrap();
@@ -22,7 +21,7 @@ async fn a_restart_asks_aws_for_nothing_and_notices_what_happened_meanwhile() {
     let status_code = operator.stop();
     assert!(status_code.success(), "{status_code}");
     world.delete("deleted");
-    world.apply("new", &spec("new")).unwrap();
+    world.apply("new", &map_spec("new")).unwrap();
 
     world.start_operator();
     world.ready("new").await;

@@ -35,6 +35,7 @@ use tracing::Instrument;
 use super::error::{Answer, Operation};
 use super::{AssumeRole, Aws, AwsError, Identity};
 use crate::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
+use crate::telemetry::chain_of;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::spans;
 
@@ -403,18 +404,6 @@ fn message(error: &impl ProvideErrorMetadata) -> String {
 fn is_without_credentials(error: &(dyn Error + 'static)) -> bool {
     causes(error)
         .any(|cause| cause.is::<CredentialsError>() || cause.to_string().contains("identity resolver timed out"))
-}
-
-/// The messages of an error and its causes, each once.
-fn chain_of(error: &(dyn Error + 'static)) -> String {
-    let mut messages: Vec<String> = Vec::new();
-    for cause in causes(error) {
-        let message = cause.to_string();
-        if !messages.contains(&message) {
-            messages.push(message);
-        }
-    }
-    messages.join(": ")
 }
 
 fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

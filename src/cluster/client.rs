@@ -40,6 +40,11 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many events are told at the same time. They have places of their own, so that no Secret waits behind them.
 const EVENT_CONCURRENCY: usize = 4;
 
+/// What the API server says of a JSON Patch whose test fails: that, and nothing of which test or which object. Whoever else refuses a status,
+/// the definition's schema or an admission webhook, has words of its own.
+/// <https://github.com/kubernetes/apimachinery/blob/v0.34.0/pkg/api/errors/errors.go> (`NewGenericServerResponse`)
+const UNAPPLIED: &str = "the server rejected our request due to an error in our request";
+
 /// How many calls are made at the same time. kube speaks HTTP/1.1, which has a connection for each.
 const CONCURRENCY: usize = 64;
 
@@ -206,7 +211,7 @@ impl KubeCluster {
         let request = Request::new(url).patch_subresource("status", &resource.name, &patch_params(), &patch);
         match self.send::<Metadata<AWSAssumeRole>>(request).await {
             Ok(_) => Ok(()),
-            Err(ClusterError::Unapplied(message)) => Err(ClusterError::Gone(message)),
+            Err(ClusterError::Refused(message)) if message == UNAPPLIED => Err(ClusterError::Gone(message)),
             Err(error) => Err(error),
         }
     }

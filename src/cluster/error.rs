@@ -3,6 +3,8 @@
 use kube::core::Status;
 use thiserror::Error;
 
+use crate::telemetry::chain_of;
+
 /// A call to the API server that did not do what was asked for.
 ///
 /// The client's own error is not kept as a source: some of its forms show the object that was sent.
@@ -23,9 +25,6 @@ pub enum ClusterError {
     /// The API server does not take the object as it is.
     #[error("the API server does not take it: {0}")]
     Refused(String),
-    /// A change does not apply to the object that is there: the test in a JSON Patch fails.
-    #[error("the change does not apply to the object: {0}")]
-    Unapplied(String),
     /// The API server is away, slow or at fault. It passes.
     #[error("the API server cannot be reached: {0}")]
     Unavailable(String),
@@ -51,25 +50,10 @@ impl ClusterError {
             403 => Self::Forbidden(message),
             // Validation of an update names the field, and `immutable: true` has a text of its own.
             422 if message.contains("immutable") => Self::Immutable(message),
-            422 if names_nothing(status) => Self::Unapplied(message),
             400 | 405 | 413 | 422 => Self::Refused(message),
             _ => Self::Unavailable(message),
         }
     }
-}
-
-/// Whether a JSON Patch did not apply. Such an answer names no object and no field, as one about an object that breaks its schema does.
-/// <https://github.com/kubernetes/kubernetes/blob/v1.34.0/staging/src/k8s.io/apiserver/pkg/endpoints/handlers/patch.go>
-fn names_nothing(status: &Status) -> bool {
-    let details = status.details.as_ref();
-    details.is_none_or(|details| details.kind.is_empty() && details.causes.is_empty())
-}
-
-fn chain_of(error: &dyn std::error::Error) -> String {
-    std::iter::successors(Some(error), |cause| cause.source())
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
 }
 
 #[cfg(test)]
@@ -102,15 +86,7 @@ mod tests {
             ),
             ClusterError::Immutable(_)
         ));
-        assert!(matches!(
-            sorted(422, "the server rejected our request"),
-            ClusterError::Unapplied(_)
-        ));
-        let invalid = serde_json::from_value(serde_json::json!({
-            "code": 422, "message": "data: Too long", "details": {"kind": "Secret", "name": "s"},
-        }));
-        let invalid = invalid.unwrap();
-        assert!(matches!(ClusterError::from_status(&invalid), ClusterError::Refused(_)));
+        assert!(matches!(sorted(422, "data: Too long"), ClusterError::Refused(_)));
         assert!(matches!(sorted(429, "slow down"), ClusterError::Unavailable(_)));
         assert!(matches!(sorted(500, "etcd"), ClusterError::Unavailable(_)));
     }

@@ -128,9 +128,7 @@ impl Failure {
             Self::SecretConflict { .. } => Reason::SecretConflict,
             Self::SecretLeaving(_) | Self::Stopping(_) => Reason::Pending,
             Self::Aws { error, .. } => error.reason(),
-            Self::Cluster(ClusterError::Forbidden(_) | ClusterError::Refused(_) | ClusterError::Unapplied(_)) => {
-                Reason::SecretForbidden
-            }
+            Self::Cluster(ClusterError::Forbidden(_) | ClusterError::Refused(_)) => Reason::SecretForbidden,
             Self::Cluster(_) => Reason::ClusterUnavailable,
         }
     }

@@ -81,6 +81,7 @@ mod tests {
     use opentelemetry_sdk::trace::{SpanData, SpanExporter};
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::{Arc, Mutex};
+    use tokio::sync::watch;
     use tracing_subscriber::layer::SubscriberExt;
 
     #[derive(Clone, Debug, Default)]
@@ -96,7 +97,7 @@ mod tests {
     /// The spans of a cycle that does such work, and what was counted.
     fn told(after: Option<&SpanContext>, work: impl FnOnce(Account)) -> (Vec<SpanData>, String) {
         let kept = Kept::default();
-        let traces = Traces::exporting_to(kept.clone());
+        let traces = Traces::exporting_to(kept.clone(), watch::channel(None).1);
         let metrics = Metrics::default();
         let subscriber = tracing_subscriber::registry().with(traces.layer());
         tracing::subscriber::with_default(subscriber, || {

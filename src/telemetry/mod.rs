@@ -9,6 +9,8 @@ pub mod server;
 pub mod spans;
 pub mod traces;
 
+use std::error::Error;
+
 use tracing::{Metadata, error};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -33,6 +35,18 @@ pub fn quiet_panics() {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         error!(place, "panicked");
     }));
+}
+
+/// The messages of an error and its causes, each once.
+pub fn chain_of(error: &(dyn Error + 'static)) -> String {
+    let mut messages: Vec<String> = Vec::new();
+    for cause in std::iter::successors(Some(error), |&cause| cause.source()) {
+        let message = cause.to_string();
+        if !messages.contains(&message) {
+            messages.push(message);
+        }
+    }
+    messages.join(": ")
 }
 
 /// Whether a line or a span is this crate's own. What other crates tell may quote what went over the wire.

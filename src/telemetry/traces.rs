@@ -13,13 +13,14 @@ use opentelemetry::{Key, KeyValue};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
+use tokio::sync::watch;
 use tracing::level_filters::LevelFilter;
 use tracing::{Subscriber, info, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::exporter::{self, TracesError};
+use super::exporter::{self, Exporter, TracesError};
 use super::is_own;
 
 /// The name of the service, where neither `OTEL_SERVICE_NAME` nor `OTEL_RESOURCE_ATTRIBUTES` gives another.
@@ -38,14 +39,17 @@ impl Traces {
     /// [`TracesError`] tells what to write instead.
     pub fn from_environment() -> Result<Option<Self>, TracesError> {
         let environment = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-        Ok(exporter::wanted(&environment)?.map(Self::exporting_to))
+        let exporter = exporter::from_environment(&environment)?;
+        Ok(exporter.map(|Exporter { exporter, causes }| Self::exporting_to(exporter, causes)))
     }
 
-    pub(super) fn exporting_to(exporter: impl SpanExporter + 'static) -> Self {
+    /// Exports in batches. The causes are told when the exporter fails.
+    pub(super) fn exporting_to(exporter: impl SpanExporter + 'static, causes: watch::Receiver<Option<String>>) -> Self {
         let provider = SdkTracerProvider::builder()
             .with_resource(resource())
             .with_batch_exporter(Outspoken {
                 exporter,
+                causes,
                 failing: AtomicBool::new(false),
             })
             .build();
@@ -96,6 +100,8 @@ fn resource() -> Resource {
 #[derive(Debug)]
 struct Outspoken<E> {
     exporter: E,
+    /// What the last failure came from, where the exporter's own error does not say.
+    causes: watch::Receiver<Option<String>>,
     failing: AtomicBool,
 }
 
@@ -103,8 +109,9 @@ impl<E: SpanExporter> SpanExporter for Outspoken<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.exporter.export(batch).await;
         let failed_before = self.failing.swap(result.is_err(), Ordering::Relaxed);
+        let cause = self.causes.borrow().clone();
         match &result {
-            Err(error) if !failed_before => warn!(%error, "traces are not exported; this is said once"),
+            Err(error) if !failed_before => warn!(%error, cause, "traces are not exported; this is said once"),
             Ok(()) if failed_before => info!("traces are exported again"),
             _ => {}
         }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// A certificate authority with its files in a folder.
 pub struct Authority {
@@ -23,6 +23,9 @@ impl Authority {
         fs::create_dir_all(folder).unwrap();
         let mut parameters = CertificateParams::new(Vec::new()).unwrap();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Two of one name would be taken for one with a wrong signature.
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        parameters.distinguished_name.push(DnType::CommonName, name);
         let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
         let authority = Self {
             issuer,

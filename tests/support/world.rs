@@ -226,7 +226,7 @@ pub fn condition(resource: &AWSAssumeRole, type_: &str) -> Option<Condition> {
 }
 
 /// The spec of a Map whose role and Secret have that name.
-pub fn map(name: &str) -> serde_json::Value {
+pub fn map_spec(name: &str) -> serde_json::Value {
     serde_json::json!({"roleName": name, "secretName": name, "secretType": "Map"})
 }
 

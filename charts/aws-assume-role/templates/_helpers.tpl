@@ -66,7 +66,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   value: {{ .endpoint | quote }}
 - name: OTEL_EXPORTER_OTLP_PROTOCOL
   value: {{ .protocol | quote }}
-{{- if .headersSecret.name }}
+{{- if (.headersSecret).name }}
 {{- if .headers }}
 {{- fail "tracing.headers and tracing.headersSecret exclude each other: put all headers into the Secret" }}
 {{- end }}
@@ -75,19 +75,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
     secretKeyRef:
       name: {{ .headersSecret.name | quote }}
       key: {{ required "tracing.headersSecret.key is missing" .headersSecret.key | quote }}
+      optional: true
 {{- else if .headers }}
 - name: OTEL_EXPORTER_OTLP_HEADERS
   value: {{ include "aws-assume-role.headers" .headers | quote }}
 {{- end }}
-{{- if .tls.authorities.configMap }}
-- name: OTEL_EXPORTER_OTLP_CERTIFICATE
-  value: /etc/collector/authorities/ca.crt
+{{- if and (or ((.tls).authorities).configMap (.tls).clientSecret) (hasPrefix "http://" .endpoint) }}
+{{- fail "tracing.tls is of use with an https endpoint only: set tracing.endpoint to https://..." }}
 {{- end }}
-{{- if .tls.clientSecret }}
+{{- if ((.tls).authorities).configMap }}
+- name: OTEL_EXPORTER_OTLP_CERTIFICATE
+  value: /etc/collector-authorities/ca.crt
+{{- end }}
+{{- if (.tls).clientSecret }}
 - name: OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE
-  value: /etc/collector/client/tls.crt
+  value: /etc/collector-client/tls.crt
 - name: OTEL_EXPORTER_OTLP_CLIENT_KEY
-  value: /etc/collector/client/tls.key
+  value: /etc/collector-client/tls.key
 {{- end }}
 {{- if ne (toString .sampler) "" }}
 - name: OTEL_TRACES_SAMPLER
@@ -102,21 +106,23 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* The volumes of the pod: what a collector is known by, and the operator to it. */}}
+{{/* The volumes of the pod: what a collector is known by, and the operator to it. One that is not there costs traces, never the operator. */}}
 {{- define "aws-assume-role.volumes" -}}
 {{- with .Values.tracing }}
-{{- if and .endpoint .tls.authorities.configMap }}
+{{- if and .endpoint ((.tls).authorities).configMap }}
 - name: collector-authorities
   configMap:
     name: {{ .tls.authorities.configMap | quote }}
+    optional: true
     items:
       - key: {{ required "tracing.tls.authorities.key is missing" .tls.authorities.key | quote }}
         path: ca.crt
 {{- end }}
-{{- if and .endpoint .tls.clientSecret }}
+{{- if and .endpoint (.tls).clientSecret }}
 - name: collector-client
   secret:
     secretName: {{ .tls.clientSecret | quote }}
+    optional: true
 {{- end }}
 {{- end }}
 {{- end }}

@@ -1,13 +1,20 @@
 //! The exporter: where the spans go and how, as OpenTelemetry's variables say.
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>
 
+mod client;
+mod tls;
+
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
-use std::{fs, io};
 
-use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
-use opentelemetry_otlp::{SpanExporter, WithHttpConfig, WithTonicConfig};
+use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use thiserror::Error;
+use tokio::sync::watch;
+
+use self::client::Client;
+use self::tls::Tls;
+use super::chain_of;
 
 /// Each setting has a variable for traces alone, which wins, and one for everything that OpenTelemetry sends.
 type Setting = [&'static str; 2];
@@ -15,16 +22,6 @@ type Setting = [&'static str; 2];
 const ENDPOINT: Setting = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 const PROTOCOL: Setting = ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"];
 const TIMEOUT: Setting = ["OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT"];
-const CERTIFICATE: Setting = [
-    "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CERTIFICATE",
-];
-const CLIENT_CERTIFICATE: Setting = [
-    "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE",
-    "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
-];
-const CLIENT_KEY: Setting = ["OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY"];
-
 /// How long a request to the collector may take. OpenTelemetry's default.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -72,6 +69,9 @@ pub enum TracesError {
         /// What should be in the file.
         wanted: &'static str,
     },
+    /// A variable holds what the file should hold. What it holds is not said.
+    #[error("{0} holds a certificate or a key itself: set it to the path of a file in PEM form")]
+    Inline(&'static str),
     /// A client certificate is of use with its key only.
     #[error("{set} is set and {missing} is not: set both, or none")]
     Half {
@@ -80,9 +80,9 @@ pub enum TracesError {
         /// The one that has to be set as well.
         missing: &'static str,
     },
-    /// The client for OTLP by HTTP cannot be made.
-    #[error("there is no HTTP client: {0}. See the OTEL_EXPORTER_OTLP variables.")]
-    Client(#[from] reqwest::Error),
+    /// The certificates and the key do not fit together, or cannot be used.
+    #[error("TLS cannot be spoken: {}. See OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY.", chain_of(.0))]
+    Tls(#[source] reqwest::Error),
     /// The exporter does not take what the variables hold.
     #[error("{0}. See the OTEL_EXPORTER_OTLP variables.")]
     Rejected(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -91,24 +91,41 @@ pub enum TracesError {
 /// What the environment holds under a name, if it is not empty.
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The exporter that the environment asks for. It needs a Tokio runtime around it, on which its connection lives.
+/// The exporter that the environment asks for, and what tells why it failed where its own error does not. By gRPC it needs a Tokio runtime
+/// around it, on which its connection lives; it must not be called in an async task, where the client for HTTP cannot be made.
 ///
 /// # Errors
 /// [`TracesError`] tells what to write instead.
-pub(super) fn wanted(environment: Environment<'_>) -> Result<Option<SpanExporter>, TracesError> {
+pub(super) fn from_environment(environment: Environment<'_>) -> Result<Option<Exporter>, TracesError> {
     let Some(protocol) = protocol(environment)? else {
         return Ok(None);
     };
-    let trust = Trust::read(environment)?;
+    let timeout = timeout(environment);
+    let tls = Tls::read(environment)?;
+    // Made for gRPC too: it says at once what does not fit together, which a handshake would say later, or not at all.
+    let (client, causes) = Client::new(tls.client(timeout)?);
     let builder = SpanExporter::builder();
+    // What was decided here is not to be read again by other rules.
     let exporter = match protocol {
-        Protocol::Grpc => builder.with_tonic().with_tls_config(trust.grpc()).build()?,
-        Protocol::Http => {
-            let client = trust.http(timeout(environment))?;
-            builder.with_http().with_http_client(client).build()?
-        }
+        Protocol::Grpc => builder
+            .with_tonic()
+            .with_timeout(timeout)
+            .with_tls_config(tls.channel())
+            .build()?,
+        Protocol::Http => builder
+            .with_http()
+            .with_timeout(timeout)
+            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+            .with_http_client(client)
+            .build()?,
     };
-    Ok(Some(exporter))
+    Ok(Some(Exporter { exporter, causes }))
+}
+
+/// The exporter, and the causes of what failed.
+pub(super) struct Exporter {
+    pub exporter: SpanExporter,
+    pub causes: watch::Receiver<Option<String>>,
 }
 
 fn first(environment: Environment<'_>, setting: Setting) -> Option<(&'static str, String)> {
@@ -119,115 +136,6 @@ fn first(environment: Environment<'_>, setting: Setting) -> Option<(&'static str
 fn timeout(environment: Environment<'_>) -> Duration {
     let milliseconds = first(environment, TIMEOUT).and_then(|(_, value)| value.trim().parse().ok());
     milliseconds.map_or(DEFAULT_TIMEOUT, Duration::from_millis)
-}
-
-/// What is in a file that a variable names.
-struct Pem {
-    variable: &'static str,
-    path: PathBuf,
-    content: Vec<u8>,
-}
-
-impl Pem {
-    fn read(environment: Environment<'_>, setting: Setting) -> Result<Option<Self>, TracesError> {
-        let Some((variable, path)) = first(environment, setting) else {
-            return Ok(None);
-        };
-        let path = PathBuf::from(path);
-        match fs::read(&path) {
-            Ok(content) => Ok(Some(Self {
-                variable,
-                path,
-                content,
-            })),
-            Err(source) => Err(TracesError::Unreadable { variable, path, source }),
-        }
-    }
-
-    fn without(&self, wanted: &'static str) -> TracesError {
-        let (variable, path) = (self.variable, self.path.clone());
-        TracesError::Pem { variable, path, wanted }
-    }
-}
-
-/// Whom the exporter trusts over TLS, and who it says it is.
-struct Trust {
-    /// Whose certificates are trusted. `None`: those that the system trusts.
-    authorities: Option<Pem>,
-    /// The exporter's own certificate and its key.
-    identity: Option<(Pem, Pem)>,
-}
-
-impl Trust {
-    fn read(environment: Environment<'_>) -> Result<Self, TracesError> {
-        let certificate = Pem::read(environment, CLIENT_CERTIFICATE)?;
-        let key = Pem::read(environment, CLIENT_KEY)?;
-        let half = |set: &Pem, missing: Setting| TracesError::Half {
-            set: set.variable,
-            missing: missing[1],
-        };
-        let identity = match (certificate, key) {
-            (Some(certificate), Some(key)) => Some((certificate, key)),
-            (Some(certificate), None) => return Err(half(&certificate, CLIENT_KEY)),
-            (None, Some(key)) => return Err(half(&key, CLIENT_CERTIFICATE)),
-            (None, None) => None,
-        };
-        let trust = Self {
-            authorities: Pem::read(environment, CERTIFICATE)?,
-            identity,
-        };
-        // By gRPC, what is wrong would show with the first request only.
-        trust.authorities()?;
-        trust.identity()?;
-        Ok(trust)
-    }
-
-    fn authorities(&self) -> Result<Option<Vec<reqwest::Certificate>>, TracesError> {
-        let Some(pem) = &self.authorities else {
-            return Ok(None);
-        };
-        match reqwest::Certificate::from_pem_bundle(&pem.content) {
-            Ok(certificates) if !certificates.is_empty() => Ok(Some(certificates)),
-            _ => Err(pem.without("certificate")),
-        }
-    }
-
-    fn identity(&self) -> Result<Option<reqwest::Identity>, TracesError> {
-        let Some((certificate, key)) = &self.identity else {
-            return Ok(None);
-        };
-        let both = [key.content.as_slice(), b"\n", certificate.content.as_slice()].concat();
-        let identity = reqwest::Identity::from_pem(&both);
-        identity
-            .map(Some)
-            .map_err(|_| match reqwest::Certificate::from_pem_bundle(&certificate.content) {
-                Ok(certificates) if !certificates.is_empty() => key.without("private key"),
-                _ => certificate.without("certificate"),
-            })
-    }
-
-    fn http(&self, timeout: Duration) -> Result<reqwest::blocking::Client, TracesError> {
-        let mut client = reqwest::blocking::Client::builder().timeout(timeout);
-        if let Some(authorities) = self.authorities()? {
-            client = client.tls_certs_only(authorities);
-        }
-        if let Some(identity) = self.identity()? {
-            client = client.identity(identity);
-        }
-        Ok(client.build()?)
-    }
-
-    fn grpc(&self) -> ClientTlsConfig {
-        let tls = match &self.authorities {
-            Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(&pem.content)),
-            // The exporter of itself trusts nobody.
-            None => ClientTlsConfig::new().with_enabled_roots(),
-        };
-        match &self.identity {
-            Some((certificate, key)) => tls.identity(Identity::from_pem(&certificate.content, &key.content)),
-            None => tls,
-        }
-    }
 }
 
 /// How the collector is spoken to.
@@ -335,58 +243,5 @@ mod tests {
         assert!(sampler("sometimes", "").unwrap_err().contains("traceidratio"));
         let exporter = protocol_with(&[("OTEL_TRACES_EXPORTER", "zipkin")]);
         assert!(exporter.unwrap_err().contains("otlp"));
-    }
-
-    #[test]
-    fn a_certificate_that_cannot_be_had_is_told_of() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = |name: &str, content: &str| {
-            let path = folder.path().join(name);
-            fs::write(&path, content).unwrap();
-            path.to_str().unwrap().to_owned()
-        };
-        let authority = rcgen::generate_simple_self_signed(["collector".to_owned()]).unwrap();
-        let certificate = file("tls.crt", &authority.cert.pem());
-        let key = file("tls.key", &authority.signing_key.serialize_pem());
-        let empty = file("empty", "nothing");
-        let read = |variables: &[(&str, &str)]| {
-            let trust = Trust::read(&|name| found(variables, name));
-            trust.map(|_| ()).map_err(|error| error.to_string())
-        };
-
-        let certificate_of_client = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.as_str());
-        let key_of_client = ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key.as_str());
-        let all = [
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", certificate.as_str()),
-            certificate_of_client,
-            key_of_client,
-        ];
-        assert_eq!(read(&[]), Ok(()));
-        assert_eq!(read(&all), Ok(()));
-        // The one for traces wins.
-        let refused = read(&[all[0], ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/nowhere/ca.crt")]).unwrap_err();
-        assert!(
-            refused.starts_with("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE is \"/nowhere/ca.crt\""),
-            "{refused}"
-        );
-        let refused = read(&[("OTEL_EXPORTER_OTLP_CERTIFICATE", &empty)]).unwrap_err();
-        assert!(refused.contains("holds no certificate"), "{refused}");
-        let refused = read(&[certificate_of_client, ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &empty)]).unwrap_err();
-        assert!(
-            refused.contains("CLIENT_KEY") && refused.contains("holds no private key"),
-            "{refused}"
-        );
-        let refused = read(&[("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &empty), key_of_client]).unwrap_err();
-        assert!(
-            refused.contains("CLIENT_CERTIFICATE") && refused.contains("holds no certificate"),
-            "{refused}"
-        );
-        let refused = read(&[certificate_of_client]).unwrap_err();
-        assert!(refused.contains("OTEL_EXPORTER_OTLP_CLIENT_KEY is not"), "{refused}");
-        let refused = read(&[key_of_client]).unwrap_err();
-        assert!(
-            refused.contains("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE is not"),
-            "{refused}"
-        );
     }
 }
