@@ -236,7 +236,7 @@ impl RoleState {
 
     /// Starts a cycle, in place of one that is under way. A Secret that such a one may have been writing must be looked at again.
     fn start_cycle(&mut self, myself: &ActorRef<RoleMessage>, trigger: Trigger) {
-        if self.work.take().is_some() {
+        if self.work.is_some() {
             self.observation = Observation::Unknown;
         }
         let cycle = Cycle {
@@ -296,7 +296,7 @@ impl RoleState {
         });
     }
 
-    /// Runs the one task that the actor has at a time, and has its last word sent back.
+    /// Runs the one task that the actor has at a time, and has its last word sent back. One that is under way is ended before this one begins.
     fn work<F>(&mut self, myself: &ActorRef<RoleMessage>, work: impl FnOnce(u64) -> F)
     where
         F: Future<Output = RoleMessage> + Send + 'static,
@@ -309,7 +309,11 @@ impl RoleState {
         let number = self.number;
         let work = work(number);
         let myself = myself.clone();
+        let before = self.work.take();
         self.work = Some(Task::spawn(async move {
+            if let Some(before) = before {
+                before.end().await;
+            }
             let word = AssertUnwindSafe(work).catch_unwind().await;
             // An actor that is gone needs no word.
             let _ = myself.cast(word.unwrap_or(RoleMessage::Panicked(number)));
