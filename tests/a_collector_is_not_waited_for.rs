@@ -3,7 +3,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
-use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -76,23 +75,11 @@ async fn a_thousand_refreshes_past_a_mute_collector(protocol: &str) {
         .env("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "64");
     world.run_operator(&command);
 
-    let mut list = Vec::new();
-    for index in 0..RESOURCES {
-        let name = format!("many-{index}");
-        aws.add_role(&role_arn(&name), open_role());
-        let spec = map_spec(&name);
-        list.push(
-            json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": spec}),
-        );
+    let names: Vec<_> = (0..RESOURCES).map(|index| format!("many-{index}")).collect();
+    for name in &names {
+        aws.add_role(&role_arn(name), open_role());
     }
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": list}).to_string();
-    assert!(
-        world
-            .cluster
-            .kubectl_with(&["create", "-f", "-"], &list)
-            .status
-            .success()
-    );
+    world.create_maps(&names);
 
     let issued = r#"aws_assume_role_refreshes_total{outcome="issued",reason="Issued"}"#;
     let mut resident = Vec::new();

@@ -223,18 +223,9 @@ async fn a_wait_at_the_gate_is_seen() {
             .env("OTEL_BSP_SCHEDULE_DELAY", "200")
             .env("AWS_CALL_RATE", "0.2")
     });
-    let resources = ["one", "two", "three"].map(|name| {
-        json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": map_spec(name)})
-    });
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": resources}).to_string();
-    assert!(
-        world
-            .cluster
-            .kubectl_with(&["create", "-f", "-"], &list)
-            .status
-            .success()
-    );
-    for name in ["one", "two", "three"] {
+    let names = ["one", "two", "three"].map(str::to_owned);
+    world.create_maps(&names);
+    for name in &names {
         world.ready(name).await;
     }
     let waited = wait_for("three traces", PATIENCE, async || {

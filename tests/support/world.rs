@@ -139,14 +139,17 @@ impl World {
         request.send().await.unwrap().credentials.unwrap()
     }
 
+    /// `kubectl create` of Maps whose roles and Secrets have those names, all at once.
+    pub fn create_maps(&self, names: &[String]) {
+        let resources: Vec<_> = names.iter().map(|name| resource(name, &map_spec(name))).collect();
+        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": resources});
+        let output = self.cluster.kubectl_with(&["create", "-f", "-"], &list.to_string());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
     /// `kubectl apply` of one resource of that name and spec, in the namespace `default`. Gives kubectl's complaint, if it has one.
     pub fn apply(&self, name: &str, spec: &serde_json::Value) -> Result<(), String> {
-        let resource = serde_json::json!({
-            "apiVersion": "pincette.net/v1",
-            "kind": "AWSAssumeRole",
-            "metadata": {"name": name, "namespace": "default"},
-            "spec": spec,
-        });
+        let resource = resource(name, spec);
         let output = self.cluster.kubectl_with(&["apply", "-f", "-"], &resource.to_string());
         match output.status.success() {
             true => Ok(()),
@@ -223,6 +226,15 @@ impl Drop for World {
 pub fn condition(resource: &AWSAssumeRole, type_: &str) -> Option<Condition> {
     let conditions = &resource.status.as_ref()?.conditions;
     conditions.iter().find(|condition| condition.type_ == type_).cloned()
+}
+
+fn resource(name: &str, spec: &serde_json::Value) -> serde_json::Value {
+    serde_json::json!({
+        "apiVersion": "pincette.net/v1",
+        "kind": "AWSAssumeRole",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": spec,
+    })
 }
 
 /// The spec of a Map whose role and Secret have that name.

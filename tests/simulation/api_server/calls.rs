@@ -8,7 +8,7 @@ use aws_assume_role::credentials::ExposeSecret;
 use aws_assume_role::refresh::event::{Event, Published};
 use aws_assume_role::resource::AWSAssumeRoleStatus;
 use aws_assume_role::secret::{ObservedSecret, Provenance, Repair, WantedSecret};
-use aws_assume_role::wanted::{ResourceKey, Watched};
+use aws_assume_role::wanted::ResourceKey;
 use futures::channel::mpsc::unbounded;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -114,12 +114,7 @@ impl Cluster for ApiServer {
         let (sender, receiver) = unbounded();
         let mut state = self.state();
         state.resource_watches = vec![sender];
-        state.tell(WatchEvent::ListStarted);
-        let all: Vec<_> = state.resources.values().map(Watched::from_resource).collect();
-        for watched in all {
-            state.tell(WatchEvent::Listed(watched));
-        }
-        state.tell(WatchEvent::ListDone);
+        state.list_resources();
         receiver.boxed()
     }
 
@@ -127,17 +122,7 @@ impl Cluster for ApiServer {
         let (sender, receiver) = unbounded();
         let mut state = self.state();
         state.secret_watches = vec![sender];
-        state.tell_secret(&SecretEvent::ListStarted);
-        let all: Vec<_> = state
-            .secrets
-            .values()
-            .filter(|secret| secret.is_labelled())
-            .cloned()
-            .collect();
-        for secret in all {
-            state.tell_secret(&SecretEvent::Listed(Box::new(secret.seen)));
-        }
-        state.tell_secret(&SecretEvent::ListDone);
+        state.list_secrets();
         receiver.boxed()
     }
 

@@ -45,12 +45,20 @@ impl State {
     }
 
     fn list(&mut self) {
+        self.list_resources();
+        self.list_secrets();
+    }
+
+    pub(super) fn list_resources(&mut self) {
         self.tell(WatchEvent::ListStarted);
         let all: Vec<_> = self.resources.values().map(Watched::from_resource).collect();
         for watched in all {
             self.tell(WatchEvent::Listed(watched));
         }
         self.tell(WatchEvent::ListDone);
+    }
+
+    pub(super) fn list_secrets(&mut self) {
         self.tell_secret(&SecretEvent::ListStarted);
         let all: Vec<_> = self
             .secrets
