@@ -6,12 +6,13 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Starts a program and waits for it, while a second shell waits for the end of our pipe: it comes when we let go of it or die, even of
-/// SIGKILL. Then the program is asked to stop, and after a while made to.
+/// SIGKILL. Then the program is asked to stop, and after a while made to. A signal to the whole group, as Ctrl-C and `timeout` send it, does not
+/// end that shell: an API server that it meets while starting, with its etcd gone, does not end by itself.
 const KEEPER: &str = r#"
 exec 3<&0
 "$@" </dev/null 3<&- & child=$!
 echo $child > "$PID_FILE.new" && mv "$PID_FILE.new" "$PID_FILE"
-( read -r _ <&3; kill -TERM $child; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.5; kill -0 $child || exit; done; kill -KILL $child ) >/dev/null 2>&1 &
+( trap '' HUP INT TERM; read -r _ <&3; kill -TERM $child; for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.5; kill -0 $child || exit; done; kill -KILL $child ) >/dev/null 2>&1 &
 exec 3<&-
 wait $child
 "#;
