@@ -1,8 +1,8 @@
 //! TLS with the collector: the certificates and the key that OpenTelemetry's variables name.
 
-use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
+use std::{fs, io};
 
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
 
@@ -40,6 +40,8 @@ impl Pem {
                 path,
                 content,
             })),
+            // No path is that long: it is a key in base64, as it stands in a Secret's manifest.
+            Err(source) if source.kind() == io::ErrorKind::InvalidFilename => Err(TracesError::Inline(variable)),
             Err(source) => Err(TracesError::Unreadable { variable, path, source }),
         }
     }
@@ -130,6 +132,8 @@ impl Tls {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
 
     #[test]
     fn a_certificate_that_cannot_be_had_is_told_of() {
@@ -204,12 +208,14 @@ mod tests {
         let refused = read(&[("OTEL_EXPORTER_OTLP_CERTIFICATE", &garbage)]).unwrap_err();
         assert!(refused.contains("TLS cannot be spoken"), "{refused}");
 
-        // A key in the variable itself is not told.
+        // A key in the variable itself is not told, neither as it is nor as a Secret's manifest has it.
         let inline = authority.signing_key.serialize_pem();
-        let refused = read(&[certificate_of_client, ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &inline)]).unwrap_err();
-        assert_eq!(
-            refused,
-            "OTEL_EXPORTER_OTLP_CLIENT_KEY holds a certificate or a key itself: set it to the path of a file in PEM form"
-        );
+        for inline in [BASE64_STANDARD.encode(&inline), inline] {
+            let refused = read(&[certificate_of_client, ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &inline)]).unwrap_err();
+            assert_eq!(
+                refused,
+                "OTEL_EXPORTER_OTLP_CLIENT_KEY holds a certificate or a key itself: set it to the path of a file in PEM form"
+            );
+        }
     }
 }
