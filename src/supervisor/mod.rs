@@ -39,7 +39,7 @@ const RESTART_MAX: Duration = Duration::from_secs(60);
 /// An actor that lived that long has its earlier failures forgiven.
 const FORGIVEN: Duration = Duration::from_secs(600);
 
-/// How long the actors may take to end when the supervisor does. Their tasks are dropped, which takes no time.
+/// How long the actors may take to end when the supervisor does. They abort their tasks and wait for them, which takes no time.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The actor's code. Its data is in [`SupervisorState`].
