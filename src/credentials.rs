@@ -1,7 +1,8 @@
 //! Credentials on their way from AWS's answer to the Secret, in types that cannot be printed.
 //!
 //! None of these types has a `Debug` or `Display` that shows its content, and none can be serialized. The one way to the text is
-//! [`ExposeSecret`], which is called in two places: where a Secret's keys are rendered, and where a session asks ECR for a token.
+//! [`ExposeSecret`]. It is called in three places: where a Secret's keys are rendered, where a Secret is sent to the API server, and
+//! where a session asks ECR for a token.
 
 use std::fmt;
 
@@ -44,7 +45,7 @@ pub struct RegistryLogin {
     pub username: String,
     /// The password.
     pub password: SecretString,
-    /// When AWS says that it ends, by AWS's clock. Not always to be believed.
+    /// When AWS says that it ends, by AWS's clock. Not always to be effective_expiration.
     pub expiration: Option<Timestamp>,
 }
 

@@ -1,31 +1,32 @@
 //! Short-lived AWS credentials in Kubernetes Secrets, always fresh, never leaked.
 //!
-//! The way of the data: a watch event ([`cluster::watch`]) reaches the [`supervisor`], which hands the resource, narrowed to
-//! what is [`wanted`], to its [`role`] actor. The actor runs a [`cycle`]: it looks at the Secret, decides what to do
-//! ([`refresh::plan`]), asks AWS for a session ([`aws`]), writes the [`secret`], decides what came of it
-//! ([`refresh::outcome`]) and writes the status. Then it sleeps until the next is due ([`refresh::schedule`]).
+//! The way of the data: a watch event ([`cluster::watch`]) reaches the supervisor ([`operator::supervisor`]), which hands the resource,
+//! narrowed to its [`spec`], to its role actor ([`operator::role`]). The actor runs a cycle ([`operator::cycle`]): it looks at the Secret,
+//! decides what to do ([`refresh::plan`]), asks AWS for a session ([`aws`]), writes the [`secret`], decides what the status says
+//! ([`refresh::status`]) and writes it. Then it sleeps until the next cycle is due ([`refresh::schedule`]).
 //!
-//! - [`resource`]: the API, `AWSAssumeRole`.
-//! - [`wanted`]: a resource narrowed to the parts that are acted on.
-//! - [`supervisor`], [`role`]: the actors.
-//! - [`cycle`]: the doing, between the decisions.
-//! - [`refresh`], [`secret`]: the deciding, pure. They know neither actors nor clients.
-//! - [`aws`], [`cluster`]: the two outside worlds, each behind a trait.
-//! - [`credentials`]: types that cannot be printed.
-//! - [`clock`], [`task`]: the time, and tasks that end with their owner.
-//! - [`telemetry`], [`configuration`]: logs; flags.
+//! The rooms, from top to bottom. A room knows only rooms below it.
+//!
+//! - [`cli`]: the command line, and the wiring.
+//! - [`operator`]: the actors and their cycles. The doing, between the decisions.
+//! - [`telemetry`]: logs, traces, metrics and the HTTP server. It watches by wrapping, or is fed.
+//! - [`refresh`]: what to do, when, and what came of it. Pure.
+//! - [`cluster`], [`aws`]: the two outside worlds, each behind a trait. They do not know each other.
+//! - [`secret`]: the Secret as it is to be and as it was seen. Pure.
+//! - [`spec`]: what a resource asks for, parsed and checked. Pure.
+//! - [`api`]: `AWSAssumeRole` as people write it.
+//! - [`clock`], [`credentials`], [`errors`], [`digest`]: the time, types that cannot be printed, words for errors, hashes.
 
+pub mod api;
 pub mod aws;
+pub mod cli;
 pub mod clock;
 pub mod cluster;
-pub mod configuration;
 pub mod credentials;
-pub mod cycle;
+pub mod digest;
+pub mod errors;
+pub mod operator;
 pub mod refresh;
-pub mod resource;
-pub mod role;
 pub mod secret;
-pub mod supervisor;
-pub mod task;
+pub mod spec;
 pub mod telemetry;
-pub mod wanted;

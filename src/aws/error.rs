@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::resource::Reason;
+use crate::api::Reason;
 
 /// A call to AWS that did not give what was asked for.
 ///

@@ -9,10 +9,9 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, RpcReplyPort, SpawnErr};
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::time::Instant;
-
-use crate::task::Task;
-use crate::telemetry::metrics::Metrics;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The most that is asked of AWS.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,7 +94,21 @@ impl Budget {
 
 /// A handle on the gate.
 #[derive(Clone, Debug)]
-pub struct Gate(ActorRef<GateMessage>);
+pub struct Gate {
+    actor: ActorRef<GateMessage>,
+    standing: watch::Receiver<GateStanding>,
+}
+
+/// How the gate stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GateStanding {
+    /// Calls that wait.
+    pub waiting: usize,
+    /// Calls that are under way.
+    pub in_flight: usize,
+    /// Calls per second that are let through now.
+    pub rate: f64,
+}
 
 /// The gate is gone: the operator is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -121,13 +134,20 @@ pub enum Verdict {
 }
 
 impl Gate {
-    /// Opens a gate that ends with its supervisor.
+    /// Opens a gate. Whoever owns it links it to itself, so that it ends with its owner.
     ///
     /// # Errors
     /// When the actor cannot be started.
-    pub async fn open(limits: Limits, metrics: Metrics, supervisor: ActorCell) -> Result<Self, SpawnErr> {
-        let (gate, _) = Actor::spawn_linked(None, GateActor, (limits, metrics), supervisor).await?;
-        Ok(Self(gate))
+    pub async fn open(limits: Limits) -> Result<Self, SpawnErr> {
+        let (publish, standing) = watch::channel(GateStanding::default());
+        let (actor, _) = Actor::spawn(None, GateActor, (limits, publish)).await?;
+        Ok(Self { actor, standing })
+    }
+
+    /// How it stands at this moment.
+    #[must_use]
+    pub fn standing(&self) -> GateStanding {
+        *self.standing.borrow()
     }
 
     /// Waits for the leave to make a call. `urgency` is when the caller will be without credentials: the soonest goes first.
@@ -135,7 +155,7 @@ impl Gate {
     /// # Errors
     /// [`GateClosed`] when the operator is stopping.
     pub async fn enter(&self, urgency: Timestamp) -> Result<Pass, GateClosed> {
-        let answer = self.0.call(|reply| GateMessage::Enter(urgency, reply), None).await;
+        let answer = self.actor.call(|reply| GateMessage::Enter(urgency, reply), None).await;
         match answer {
             Ok(ractor::rpc::CallResult::Success(pass)) => Ok(pass),
             _ => Err(GateClosed),
@@ -145,7 +165,7 @@ impl Gate {
     /// The actor behind it.
     #[must_use]
     pub fn cell(&self) -> ActorCell {
-        self.0.get_cell()
+        self.actor.get_cell()
     }
 }
 
@@ -186,30 +206,31 @@ pub struct GateState {
     waiting: BTreeMap<(Timestamp, u64), RpcReplyPort<Pass>>,
     /// Keeps those apart who are equally urgent, in the order of their coming.
     number: u64,
-    refill: Option<Task>,
-    metrics: Metrics,
+    refill: Option<AbortOnDropHandle<()>>,
+    standing: watch::Sender<GateStanding>,
 }
 
 impl Actor for GateActor {
     type Msg = GateMessage;
     type State = GateState;
-    type Arguments = (Limits, Metrics);
+    type Arguments = (Limits, watch::Sender<GateStanding>);
 
     async fn pre_start(
         &self,
         _: ActorRef<GateMessage>,
-        (limits, metrics): (Limits, Metrics),
+        (limits, standing): (Limits, watch::Sender<GateStanding>),
     ) -> Result<GateState, ActorProcessingErr> {
-        metrics.gate_rate.set(limits.rate);
-        Ok(GateState {
-            metrics,
+        let state = GateState {
+            standing,
             limits,
             budget: Budget::new(limits, Instant::now()),
             in_flight: 0,
             waiting: BTreeMap::new(),
             number: 0,
             refill: None,
-        })
+        };
+        state.publish();
+        Ok(state)
     }
 
     async fn handle(
@@ -238,17 +259,18 @@ impl Actor for GateActor {
             }
         }
         state.admit(&myself);
-        state.count();
+        state.publish();
         Ok(())
     }
 }
 
 impl GateState {
-    fn count(&self) {
-        let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.metrics.gate_waiting.set(number(self.waiting.len()));
-        self.metrics.gate_in_flight.set(number(self.in_flight));
-        self.metrics.gate_rate.set(self.budget.rate);
+    fn publish(&self) {
+        self.standing.send_replace(GateStanding {
+            waiting: self.waiting.len(),
+            in_flight: self.in_flight,
+            rate: self.budget.rate,
+        });
     }
 
     /// Lets through whom the limits allow.
@@ -287,10 +309,10 @@ impl GateState {
         }
         let pause = self.budget.wait();
         let myself = myself.clone();
-        self.refill = Some(Task::spawn(async move {
+        self.refill = Some(AbortOnDropHandle::new(tokio::spawn(async move {
             tokio::time::sleep(pause).await;
             let _ = myself.cast(GateMessage::Refilled);
-        }));
+        })));
     }
 }
 
@@ -347,22 +369,8 @@ mod tests {
         assert!((budget.rate - 10.0).abs() < 1e-9);
     }
 
-    struct Nobody;
-
-    impl Actor for Nobody {
-        type Msg = ();
-        type State = ();
-        type Arguments = ();
-        async fn pre_start(&self, _: ActorRef<()>, (): ()) -> Result<(), ActorProcessingErr> {
-            Ok(())
-        }
-    }
-
     async fn gate(limits: Limits) -> Gate {
-        let (supervisor, _) = Actor::spawn(None, Nobody, ()).await.unwrap();
-        Gate::open(limits, Metrics::default(), supervisor.get_cell())
-            .await
-            .unwrap()
+        Gate::open(limits).await.unwrap()
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use kube::core::Status;
 use thiserror::Error;
 
-use crate::telemetry::chain_of;
+use crate::errors::chain_of;
 
 /// A call to the API server that did not do what was asked for.
 ///

@@ -1,18 +1,67 @@
-//! Events as the API server takes them, `events.k8s.io/v1`.
+//! Events, `events.k8s.io/v1`: what one says, and the object that the API server takes.
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event as EventObject;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
-use kube::Resource;
+use kube::Resource as _;
 use serde_json::{Value, json};
 
-use crate::refresh::event::Event;
-use crate::resource::AWSAssumeRole;
-use crate::wanted::ResourceKey;
+use crate::api::AWSAssumeRole;
+use crate::spec::ResourceKey;
 
-/// Who reports, in the word that people filter by.
+/// The reporting controller, by which people filter.
 const CONTROLLER: &str = "pincette.net/aws-assume-role";
+
+/// The longest note that the API server takes, in bytes.
+/// <https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/>
+const NOTE_MAX: usize = 1024;
+
+/// What an event of a resource says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Whether somebody should look.
+    pub severity: Severity,
+    /// Why, in one CamelCase word.
+    pub reason: &'static str,
+    /// What was being done, in one CamelCase word.
+    pub action: &'static str,
+    /// What happened, in a sentence or two.
+    note: String,
+}
+
+/// Whether somebody should look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, strum::AsRefStr)]
+pub enum Severity {
+    /// All is well.
+    Normal,
+    /// Somebody should look.
+    Warning,
+}
+
+impl Event {
+    /// An event. A note that is too long for the API server is cut.
+    #[must_use]
+    pub fn new(severity: Severity, reason: &'static str, action: &'static str, note: impl Into<String>) -> Self {
+        let note: String = note.into();
+        let note = match note.len() > NOTE_MAX {
+            true => format!("{}…", &note[..note.floor_char_boundary(NOTE_MAX - '…'.len_utf8())]),
+            false => note,
+        };
+        Self {
+            severity,
+            reason,
+            action,
+            note,
+        }
+    }
+
+    /// What happened.
+    #[must_use]
+    pub fn note(&self) -> &str {
+        &self.note
+    }
+}
 
 /// How much of a resource's name goes into that of its event: that may have 253 characters, with a dot and sixteen digits.
 const NAME_MAX: usize = 230;
@@ -36,9 +85,9 @@ pub(super) fn object(resource: &ResourceKey, event: &Event, instance: &str, now:
             uid: Some(resource.uid.clone()),
             ..ObjectReference::default()
         }),
-        type_: Some(if event.is_warning() { "Warning" } else { "Normal" }.to_owned()),
-        reason: Some(event.reason.to_string()),
-        action: Some(event.action().to_owned()),
+        type_: Some(event.severity.as_ref().to_owned()),
+        reason: Some(event.reason.to_owned()),
+        action: Some(event.action.to_owned()),
         note: Some(event.note.clone()),
         event_time: Some(MicroTime(now)),
         reporting_controller: Some(CONTROLLER.to_owned()),
@@ -48,7 +97,7 @@ pub(super) fn object(resource: &ResourceKey, event: &Event, instance: &str, now:
 }
 
 /// What changes on an event that happens once more.
-pub(super) fn once_more(count: i32, now: Timestamp) -> Value {
+pub(super) fn repeated(count: i32, now: Timestamp) -> Value {
     json!({"series": {"count": count, "lastObservedTime": MicroTime(now)}})
 }
 
@@ -62,14 +111,19 @@ fn name(resource: &ResourceKey, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::fixtures::key;
+
+    #[test]
+    fn a_note_fits() {
+        let event = |note: String| Event::new(Severity::Normal, "Issued", "Refresh", note);
+        let long = event("ä".repeat(2000));
+        assert!(long.note().len() <= NOTE_MAX && long.note().len() > NOTE_MAX - 5);
+        assert_eq!(event("short".into()).note(), "short");
+    }
 
     #[test]
     fn a_name_fits_and_is_one() {
-        let resource = |name: String| ResourceKey {
-            namespace: "n".into(),
-            name,
-            uid: "u".into(),
-        };
+        let resource = |name: String| ResourceKey { name, ..key() };
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         assert_eq!(name(&resource("mine".into()), now), "mine.18fae27693b40000");
         let long = name(&resource(format!("{}.{}", "a".repeat(229), "b".repeat(23))), now);

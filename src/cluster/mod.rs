@@ -1,28 +1,28 @@
 //! The cluster as the operator needs it: resources to watch, Secrets to look at and write, statuses to write.
 //!
-//! [`Cluster`] is the seam: the product puts [`client::KubeCluster`] behind it, a simulation its own.
+//! [`Cluster`] is the seam: the product puts [`kube::KubeCluster`] behind it, a simulation its own.
 
-pub mod client;
-pub mod definition;
+pub mod crd;
 pub mod error;
-mod event;
+pub mod event;
+pub mod kube;
 pub mod watch;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
-use crate::refresh::event::{Event, Published};
-use crate::resource::AWSAssumeRoleStatus;
-use crate::secret::{ObservedSecret, Repair, WantedSecret};
-use crate::wanted::{ResourceKey, Watched};
+use crate::api::AWSAssumeRoleStatus;
+use crate::secret::{DesiredSecret, ObservedSecret, Repair};
+use crate::spec::{Resource, ResourceKey};
 pub use error::ClusterError;
+pub use event::Event;
 
 /// What the operator does in the cluster. Each call is made once: when to try again is the caller's business.
 pub trait Cluster: Send + Sync + 'static {
-    /// The resources, from a full list onwards. The stream ends never: what goes wrong is mended behind it.
+    /// The resources, from a full list onwards. The stream never ends: failures are dealt with behind it.
     fn watch(&self) -> BoxStream<'static, WatchEvent>;
 
-    /// The Secrets that the operator has written, without their content, from a full list onwards. It ends as little as the other.
+    /// The Secrets that the operator has written, without their content, from a full list onwards. It never ends either.
     fn watch_secrets(&self) -> BoxStream<'static, SecretEvent>;
 
     /// The Secret of that name, without its content, or nothing.
@@ -39,7 +39,7 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`ClusterError::Changed`] when it does.
-    fn create_secret<'a>(&'a self, secret: &'a WantedSecret) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>>;
+    fn create_secret<'a>(&'a self, secret: &'a DesiredSecret) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>>;
 
     /// Replaces a Secret that must still be as it was observed.
     ///
@@ -47,7 +47,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// [`ClusterError::Changed`] when it is not, [`ClusterError::Immutable`] when it can only be made anew.
     fn replace_secret<'a>(
         &'a self,
-        secret: &'a WantedSecret,
+        secret: &'a DesiredSecret,
         over: &'a ObservedSecret,
     ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>>;
 
@@ -82,16 +82,26 @@ pub trait Cluster: Send + Sync + 'static {
         status: &'a AWSAssumeRoleStatus,
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
 
-    /// Tells an event of a resource, as one that goes on where it is the one before once more.
+    /// Publishes an event of a resource. Gives the name of the object.
     ///
     /// # Errors
-    /// [`ClusterError`] says why it was not told. It is not worth trying again.
-    fn publish<'a>(
+    /// [`ClusterError`] says why it was not published. It is not worth trying again.
+    fn create_event<'a>(
         &'a self,
         resource: &'a ResourceKey,
         event: &'a Event,
-        before: Option<&'a Published>,
-    ) -> BoxFuture<'a, Result<Published, ClusterError>>;
+    ) -> BoxFuture<'a, Result<String, ClusterError>>;
+
+    /// Counts an event that was published on its object: it has happened that often by now.
+    ///
+    /// # Errors
+    /// [`ClusterError::Gone`] when the API server does not keep the object any more.
+    fn repeat_event<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+        name: &'a str,
+        count: i32,
+    ) -> BoxFuture<'a, Result<(), ClusterError>>;
 }
 
 /// What happened to the resources.
@@ -100,11 +110,11 @@ pub enum WatchEvent {
     /// A full list begins, at the start or after the watch was lost.
     ListStarted,
     /// One resource of the list.
-    Listed(Watched),
+    Listed(Resource),
     /// The list is complete: what was not in it is gone.
     ListDone,
     /// A resource was made or changed.
-    Applied(Watched),
+    Applied(Resource),
     /// A resource is gone.
     Deleted(ResourceKey),
 }

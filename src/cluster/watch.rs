@@ -12,9 +12,9 @@ use kube::{Api, Client};
 use tracing::warn;
 
 use super::{SecretEvent, WatchEvent};
-use crate::resource::AWSAssumeRole;
+use crate::api::AWSAssumeRole;
 use crate::secret::{MANAGED_BY_LABEL, ObservedSecret};
-use crate::wanted::{ResourceKey, Watched};
+use crate::spec::{Resource, ResourceKey};
 
 /// Watches the resources of all namespaces.
 pub(super) fn resources(client: Client) -> BoxStream<'static, WatchEvent> {
@@ -23,9 +23,9 @@ pub(super) fn resources(client: Client) -> BoxStream<'static, WatchEvent> {
         .default_backoff()
         .filter_map(|result| {
             ready(match result {
-                Ok(event) => Some(narrowed(event)),
+                Ok(event) => Some(resource_event(event)),
                 Err(error) => {
-                    warn!(error = %told(&error), "the watch on the resources failed and is set up again");
+                    warn!(error = %described(&error), "the watch on the resources failed and is set up again");
                     None
                 }
             })
@@ -42,7 +42,7 @@ pub(super) fn secrets(client: Client) -> BoxStream<'static, SecretEvent> {
         .default_backoff()
         .filter_map(|result| {
             ready(match result {
-                Ok(event) => Some(seen(event)),
+                Ok(event) => Some(secret_event(event)),
                 Err(error) => {
                     warn!(%error, "the watch on the Secrets failed and is set up again");
                     None
@@ -52,7 +52,7 @@ pub(super) fn secrets(client: Client) -> BoxStream<'static, SecretEvent> {
         .boxed()
 }
 
-fn seen(event: Event<PartialObjectMeta<Secret>>) -> SecretEvent {
+fn secret_event(event: Event<PartialObjectMeta<Secret>>) -> SecretEvent {
     let secret = |object: PartialObjectMeta<Secret>| Box::new(ObservedSecret::new(object.metadata));
     match event {
         Event::Init => SecretEvent::ListStarted,
@@ -63,7 +63,7 @@ fn seen(event: Event<PartialObjectMeta<Secret>>) -> SecretEvent {
     }
 }
 
-fn narrowed(event: Event<DeserializeGuard<AWSAssumeRole>>) -> WatchEvent {
+fn resource_event(event: Event<DeserializeGuard<AWSAssumeRole>>) -> WatchEvent {
     match event {
         Event::Init => WatchEvent::ListStarted,
         Event::InitApply(object) => WatchEvent::Listed(read(object)),
@@ -73,18 +73,18 @@ fn narrowed(event: Event<DeserializeGuard<AWSAssumeRole>>) -> WatchEvent {
     }
 }
 
-fn read(object: DeserializeGuard<AWSAssumeRole>) -> Watched {
+fn read(object: DeserializeGuard<AWSAssumeRole>) -> Resource {
     match object.0 {
-        Ok(resource) => Watched::from_resource(&resource),
+        Ok(resource) => Resource::from_resource(&resource),
         Err(invalid) => {
             let error = invalid.error.clone();
-            Watched::unreadable(&DeserializeGuard::<AWSAssumeRole>(Err(invalid)), error)
+            Resource::unreadable(&DeserializeGuard::<AWSAssumeRole>(Err(invalid)), error)
         }
     }
 }
 
 /// An error with what is likely behind it.
-fn told(error: &watcher::Error) -> String {
+fn described(error: &watcher::Error) -> String {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status)) if status.code == 404 => {
             "the API server does not know AWSAssumeRole: install the custom resource definition \

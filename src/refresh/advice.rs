@@ -97,17 +97,17 @@ mod tests {
     }
 
     #[test]
-    fn the_limits_on_the_lifetime_are_told_apart() {
-        let told = |message: &str| {
+    fn the_limits_on_the_lifetime_are_kept_apart() {
+        let advice = |message: &str| {
             let error = AwsError::InvalidRequest(answer(Operation::AssumeRole, message));
             for_aws(&error, Some(ROLE), None)
         };
         assert!(
-            told("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+            advice("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
                 .contains("3600")
         );
         assert!(
-            told("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+            advice("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
                 .contains("maximum session duration of arn")
         );
     }
@@ -119,10 +119,10 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_that_mounted_secrets_lose_is_told() {
-        let told = |seconds| about_overlap(Some(Duration::from_secs(seconds)));
-        assert!(told(179).is_some());
-        assert_eq!(told(180), None);
+    fn an_overlap_that_mounted_secrets_lose_is_warned_of() {
+        let advice = |seconds| about_overlap(Some(Duration::from_secs(seconds)));
+        assert!(advice(179).is_some());
+        assert_eq!(advice(180), None);
         assert_eq!(about_overlap(None), None);
     }
 }

@@ -1,10 +1,15 @@
-//! What a refresh is, decided: when it is due, what is to be done, what came of it. Pure: plain values in, plain values out.
+//! What a refresh is, decided: what is to be done and why ([`plan`]), when it is due ([`schedule`]), how long AWS and the Secret are left
+//! alone ([`pace`]), what came of it ([`outcome`]), what the status says then ([`status`], [`advice`]), which event it is worth ([`events`]),
+//! and how a resource stands ([`standing`]). Pure: plain values in, plain values out. It has no client and no actor.
 
 pub mod advice;
-pub mod event;
+pub mod events;
 pub mod outcome;
+pub mod pace;
 pub mod plan;
 pub mod schedule;
+pub mod standing;
+pub mod status;
 
 /// What set a cycle off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, strum::Display, strum::IntoStaticStr)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-/// No resource is refreshed again before this much time has passed since its last attempt, whatever AWS returned.
-pub const FLOOR: Duration = Duration::from_secs(10);
+/// The least life of a schedule: credentials are not due before this much time has passed since they were asked for, however soon they end.
+const SCHEDULE_MIN: Duration = Duration::from_secs(10);
 
 /// The share of the time between two refreshes by which one may come earlier, so that what was made together does not fall
 /// due together.
@@ -17,18 +17,17 @@ const SPREAD: f64 = 0.1;
 /// The most that a refresh comes earlier for the sake of spreading.
 const SPREAD_MAX: Duration = Duration::from_secs(900);
 
-/// The pause after the first failure that passes by itself, and the least time between two calls to AWS for one resource that nobody
-/// asked for.
-pub const SOON: Duration = Duration::from_secs(5);
+/// The first pause of the backoff after a failure that passes by itself.
+const RETRY_SOON: Duration = Duration::from_secs(5);
 
 /// The longest pause between attempts while credentials are running out.
-const SOON_MAX: Duration = Duration::from_secs(60);
+const RETRY_SOON_MAX: Duration = Duration::from_secs(60);
 
-/// The pause after a first refusal. A role that was made a moment ago is refused for some seconds.
-const LATE: Duration = Duration::from_secs(10);
+/// The first pause of the backoff after a refusal. A role that was made a moment ago is refused for some seconds.
+const RETRY_LATE: Duration = Duration::from_secs(10);
 
 /// The longest pause between attempts that are plainly refused.
-const LATE_MAX: Duration = Duration::from_secs(300);
+const RETRY_LATE_MAX: Duration = Duration::from_secs(300);
 
 /// The time for which credentials are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +48,7 @@ impl Validity {
 
 /// What a schedule is made from.
 #[derive(Clone, Copy, Debug)]
-pub struct Rhythm<'a> {
+pub struct RefreshTiming<'a> {
     /// How long before the end the replacement is to be there, where the spec says so. A third of the lifetime if not.
     pub refresh_before: Option<Duration>,
     /// What makes this resource's spread its own: its UID.
@@ -57,16 +56,16 @@ pub struct Rhythm<'a> {
 }
 
 /// When credentials are to be replaced: an overlap before their end, less a spread that is always towards earlier, and never within
-/// the [`FLOOR`] of their issue.
+/// ten seconds of their issue.
 #[must_use]
-pub fn due(validity: Validity, rhythm: Rhythm<'_>) -> Timestamp {
+pub fn due(validity: Validity, timing: RefreshTiming<'_>) -> Timestamp {
     let lifetime = validity.lifetime();
-    let overlap = rhythm.refresh_before.unwrap_or(lifetime / 3);
+    let overlap = timing.refresh_before.unwrap_or(lifetime / 3);
     let pause = lifetime.saturating_sub(overlap);
     let spread = pause
-        .mul_f64(SPREAD * fraction(&(rhythm.seed, validity.expiration)))
+        .mul_f64(SPREAD * fraction(&(timing.seed, validity.expiration)))
         .min(SPREAD_MAX);
-    later(validity.issued, pause.saturating_sub(spread).max(FLOOR))
+    later(validity.issued, pause.saturating_sub(spread).max(SCHEDULE_MIN))
 }
 
 /// When what expires sooner counts: the sooner of the session's end and the registry token's, as far as they can be believed.
@@ -74,12 +73,17 @@ pub fn due(validity: Validity, rhythm: Rhythm<'_>) -> Timestamp {
 /// An end that lies before the asking cannot have been meant. Instead of a token's the session's counts, instead of a session's what was
 /// asked for.
 #[must_use]
-pub fn believed(asked: Timestamp, duration: Duration, session: Timestamp, token: Option<Timestamp>) -> Believed {
+pub fn effective_expiration(
+    asked: Timestamp,
+    duration: Duration,
+    session: Timestamp,
+    token: Option<Timestamp>,
+) -> EffectiveExpiration {
     let possible = |end: &Timestamp| *end > asked;
     let session_end = possible(&session).then_some(session);
     let token_end = token.filter(possible);
     let session_counts = session_end.unwrap_or_else(|| later(asked, duration));
-    Believed {
+    EffectiveExpiration {
         expiration: token_end.map_or(session_counts, |end| end.min(session_counts)),
         session_disbelieved: session_end.is_none().then_some(session),
         token_disbelieved: token.filter(|end| !possible(end)),
@@ -88,18 +92,18 @@ pub fn believed(asked: Timestamp, duration: Duration, session: Timestamp, token:
 
 /// The end that counts, and what was not believed on the way to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Believed {
+pub struct EffectiveExpiration {
     /// The end that counts.
     pub expiration: Timestamp,
-    /// The session's end as AWS told it, when it lay before the asking.
+    /// The session's end as AWS gave it, when it lay before the asking.
     pub session_disbelieved: Option<Timestamp>,
-    /// The token's end as AWS told it, when it lay before the asking.
+    /// The token's end as AWS gave it, when it lay before the asking.
     pub token_disbelieved: Option<Timestamp>,
 }
 
 /// Whether a failure is likely to pass by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Patience {
+pub enum RetryClass {
     /// It passes: try again within a minute.
     Soon,
     /// Somebody has to act first: try again within five minutes.
@@ -107,25 +111,25 @@ pub enum Patience {
 }
 
 /// When to try again after the `failures`-th failure in a row, exponentially later each time and spread towards earlier. Credentials that
-/// end before that bring the attempt forward, since their end must be told.
+/// end before that bring the attempt forward, since the status must say when they end.
 #[must_use]
 pub fn retry(
     now: Timestamp,
-    patience: Patience,
+    class: RetryClass,
     failures: u32,
-    held_until: Option<Timestamp>,
+    current_expiration: Option<Timestamp>,
     seed: &str,
 ) -> Timestamp {
-    let (first, longest) = match patience {
-        Patience::Soon => (SOON, SOON_MAX),
-        Patience::Late => (LATE, LATE_MAX),
+    let (first, longest) = match class {
+        RetryClass::Soon => (RETRY_SOON, RETRY_SOON_MAX),
+        RetryClass::Late => (RETRY_LATE, RETRY_LATE_MAX),
     };
     let doubled = 2_u32.saturating_pow(failures.saturating_sub(1).min(16));
     let pause = first.saturating_mul(doubled).min(longest);
     let spread = pause.mul_f64(0.2 * fraction(&(seed, failures, now)));
     let at = later(now, (pause - spread).max(first));
-    match held_until {
-        Some(end) if end > now && end < at => end.max(later(now, SOON)),
+    match current_expiration {
+        Some(end) if end > now && end < at => end.max(later(now, RETRY_SOON)),
         _ => at,
     }
 }
@@ -203,11 +207,11 @@ mod tests {
     }
 
     fn due_after(lifetime: i64, refresh_before: Option<u64>, seed: &str) -> i64 {
-        let rhythm = Rhythm {
+        let timing = RefreshTiming {
             refresh_before: refresh_before.map(Duration::from_secs),
             seed,
         };
-        due(validity(lifetime), rhythm).as_second()
+        due(validity(lifetime), timing).as_second()
     }
 
     #[test]
@@ -241,44 +245,44 @@ mod tests {
         let long_ago = at(10);
         let hour = Duration::from_secs(3600);
 
-        let plain = believed(asked, hour, session, None);
+        let plain = effective_expiration(asked, hour, session, None);
         assert_eq!((plain.expiration, plain.token_disbelieved), (session, None));
 
-        let sooner = believed(asked, hour, session, Some(at(1_000_100)));
+        let sooner = effective_expiration(asked, hour, session, Some(at(1_000_100)));
         assert_eq!(sooner.expiration, at(1_000_100));
 
-        let later = believed(asked, hour, session, Some(at(1_043_200)));
+        let later = effective_expiration(asked, hour, session, Some(at(1_043_200)));
         assert_eq!(later.expiration, session);
 
-        let token = believed(asked, hour, session, Some(long_ago));
+        let token = effective_expiration(asked, hour, session, Some(long_ago));
         assert_eq!(token.expiration, session);
         assert_eq!(token.token_disbelieved, Some(long_ago));
         assert_eq!(token.session_disbelieved, None);
 
-        let at_once = believed(asked, hour, asked, Some(asked));
+        let at_once = effective_expiration(asked, hour, asked, Some(asked));
         assert_eq!(at_once.expiration, at(1_003_600));
         assert_eq!(at_once.token_disbelieved, Some(asked));
 
-        let neither = believed(asked, hour, long_ago, Some(long_ago));
+        let neither = effective_expiration(asked, hour, long_ago, Some(long_ago));
         assert_eq!(neither.expiration, at(1_003_600));
         assert_eq!(neither.session_disbelieved, Some(long_ago));
     }
 
     #[test]
     fn failures_back_off_to_a_minute_and_refusals_to_five() {
-        let pause = |patience, failures| retry(START, patience, failures, None, "a").as_second();
-        assert_eq!(pause(Patience::Soon, 1), 5);
-        assert!((8..=10).contains(&pause(Patience::Soon, 2)));
-        assert!((48..=60).contains(&pause(Patience::Soon, 6)));
-        assert!((48..=60).contains(&pause(Patience::Soon, u32::MAX)));
-        assert_eq!(pause(Patience::Late, 1), 10);
-        assert!((240..=300).contains(&pause(Patience::Late, 7)));
-        assert!((240..=300).contains(&pause(Patience::Late, 1000)));
+        let pause = |class, failures| retry(START, class, failures, None, "a").as_second();
+        assert_eq!(pause(RetryClass::Soon, 1), 5);
+        assert!((8..=10).contains(&pause(RetryClass::Soon, 2)));
+        assert!((48..=60).contains(&pause(RetryClass::Soon, 6)));
+        assert!((48..=60).contains(&pause(RetryClass::Soon, u32::MAX)));
+        assert_eq!(pause(RetryClass::Late, 1), 10);
+        assert!((240..=300).contains(&pause(RetryClass::Late, 7)));
+        assert!((240..=300).contains(&pause(RetryClass::Late, 1000)));
     }
 
     #[test]
     fn the_end_of_what_is_held_brings_the_attempt_forward() {
-        let pause = |held: i64| retry(START, Patience::Late, 9, Some(at(held)), "a").as_second();
+        let pause = |held: i64| retry(START, RetryClass::Late, 9, Some(at(held)), "a").as_second();
         assert_eq!(pause(100), 100);
         assert_eq!(pause(1), 5, "but not below the first pause");
         assert!(pause(-100) >= 240, "an end that has passed brings nothing forward");
@@ -315,9 +319,9 @@ mod tests {
         ) {
             let moment = |n: i64| Timestamp::from_second(n % 200_000_000_000).unwrap();
             let validity = Validity { issued: moment(issued), expiration: moment(expiration) };
-            let rhythm = Rhythm { refresh_before: Some(Duration::from_secs(before)), seed: "s" };
-            prop_assert!(due(validity, rhythm) >= later(validity.issued, FLOOR));
-            prop_assert!(retry(moment(issued), Patience::Soon, failures, Some(moment(expiration)), "s") > moment(issued));
+            let timing = RefreshTiming { refresh_before: Some(Duration::from_secs(before)), seed: "s" };
+            prop_assert!(due(validity, timing) >= later(validity.issued, SCHEDULE_MIN));
+            prop_assert!(retry(moment(issued), RetryClass::Soon, failures, Some(moment(expiration)), "s") > moment(issued));
         }
     }
 }

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectM
 use k8s_openapi::jiff::Timestamp;
 
 use super::{EXPIRATION_ANNOTATION, REFRESH_ANNOTATION, SPEC_HASH_ANNOTATION};
-use crate::wanted::Format;
+use crate::spec::Format;
 
 /// The name under which the API server records the operator's writes.
 pub const FIELD_MANAGER: &str = "aws-assume-role";

@@ -1,8 +1,8 @@
 //! Whose a Secret is, and so whether it may be written.
 
 use super::ObservedSecret;
-use crate::resource::AWSAssumeRole;
-use crate::wanted::ResourceKey;
+use crate::api::AWSAssumeRole;
+use crate::spec::ResourceKey;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Resource;
 
@@ -14,7 +14,7 @@ pub enum Ownership {
     /// It has a reference to the resource that does not control it, as the predecessors' Secrets have: it is taken over.
     Adoptable,
     /// It is about to go: it is being deleted, or belonged to an earlier resource of the same name.
-    Leaving,
+    Terminating,
     /// It belongs to somebody else, who is named as far as the Secret tells.
     Foreign(String),
 }
@@ -26,14 +26,14 @@ pub fn ownership(secret: &ObservedSecret, resource: &ResourceKey) -> Ownership {
     let controller = references.iter().find(|reference| reference.controller == Some(true));
 
     if secret.metadata.deletion_timestamp.is_some() {
-        return Ownership::Leaving;
+        return Ownership::Terminating;
     }
     match controller {
         Some(reference) if reference.uid == resource.uid => Ownership::Ours,
-        Some(reference) if is_earlier(reference, resource) => Ownership::Leaving,
+        Some(reference) if is_earlier(reference, resource) => Ownership::Terminating,
         Some(reference) => Ownership::Foreign(format!("is controlled by {} {}", reference.kind, reference.name)),
         None if references.iter().any(|reference| reference.uid == resource.uid) => Ownership::Adoptable,
-        None if references.iter().any(|reference| is_earlier(reference, resource)) => Ownership::Leaving,
+        None if references.iter().any(|reference| is_earlier(reference, resource)) => Ownership::Terminating,
         None => Ownership::Foreign("was made by somebody else".to_owned()),
     }
 }
@@ -95,7 +95,7 @@ mod tests {
 
         assert_eq!(told(&[ours]), Ownership::Ours);
         assert_eq!(told(std::slice::from_ref(&mentions)), Ownership::Adoptable);
-        assert_eq!(told(&[earlier]), Ownership::Leaving);
+        assert_eq!(told(&[earlier]), Ownership::Terminating);
         assert!(matches!(told(&[]), Ownership::Foreign(_)));
         assert!(matches!(told(&[other_kind.clone(), mentions]), Ownership::Foreign(_)));
         assert_eq!(
@@ -126,6 +126,6 @@ mod tests {
             },
             provenance: None,
         };
-        assert_eq!(ownership(&secret, &resource()), Ownership::Leaving);
+        assert_eq!(ownership(&secret, &resource()), Ownership::Terminating);
     }
 }

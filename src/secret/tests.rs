@@ -1,44 +1,21 @@
-use std::time::Duration;
-
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use proptest::prelude::*;
 
+use super::desired::owner_reference;
 use super::*;
-use crate::aws::role::RoleReference;
-use crate::credentials::ExposeSecret;
-use crate::wanted::SessionRequest;
+use crate::credentials::{Credentials, ExposeSecret, RegistryLogin};
+use crate::spec::fixtures::{key, spec};
+use crate::spec::template::Variables;
+use crate::spec::{Format, Spec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
 
-const FACTS: Facts<'static> = Facts {
+const VARIABLES: Variables<'static> = Variables {
     role_arn: "arn:aws:iam::123456789012:role/my-role",
     region: "eu-west-1",
     expiration: Timestamp::UNIX_EPOCH,
 };
-
-fn owner() -> ResourceKey {
-    ResourceKey {
-        namespace: "team".into(),
-        name: "mine".into(),
-        uid: "uid-1".into(),
-    }
-}
-
-fn wanted(format: Format) -> Wanted {
-    Wanted {
-        role: RoleReference::Name("my-role".into()),
-        session: SessionRequest::default(),
-        region: None,
-        duration: Duration::from_secs(900),
-        refresh_before: None,
-        secret_name: "my-secret".into(),
-        format,
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-        suspend: false,
-        spec_hash: "0123".into(),
-    }
-}
 
 fn session(id: &str, secret: &str, token: &str) -> Material {
     Material::Session(Credentials {
@@ -48,15 +25,15 @@ fn session(id: &str, secret: &str, token: &str) -> Material {
     })
 }
 
-fn rendered(format: Format, material: &Material) -> WantedSecret {
-    WantedSecret::new(&owner(), &wanted(format), material, FACTS, None).unwrap()
+fn rendered(format: Format, material: &Material) -> DesiredSecret {
+    DesiredSecret::new(&key(), &spec(format), material, VARIABLES, None).unwrap()
 }
 
-fn value<'a>(secret: &'a WantedSecret, key: &str) -> &'a str {
+fn value<'a>(secret: &'a DesiredSecret, key: &str) -> &'a str {
     secret.data.0[key].expose_secret()
 }
 
-fn keys(secret: &WantedSecret) -> Vec<&str> {
+fn keys(secret: &DesiredSecret) -> Vec<&str> {
     secret.data.0.keys().map(String::as_str).collect()
 }
 
@@ -73,13 +50,13 @@ fn a_map_has_a_key_for_each_part() {
 
 #[test]
 fn the_material_must_fit_the_form() {
-    let refused = WantedSecret::new(
-        &owner(),
-        &wanted(Format::EcrDockerConfigJson(
+    let refused = DesiredSecret::new(
+        &key(),
+        &spec(Format::EcrDockerConfigJson(
             "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app".parse().unwrap(),
         )),
         &session("id", "secret", "token"),
-        FACTS,
+        VARIABLES,
         None,
     );
     assert_eq!(refused.unwrap_err(), RenderError::Mismatch);
@@ -88,7 +65,7 @@ fn the_material_must_fit_the_form() {
 #[test]
 fn the_metadata_says_whose_it_is_and_keeps_what_others_wrote() {
     let secret = rendered(Format::Map, &session("id", "secret", "token"));
-    let fresh = secret.metadata(None);
+    let fresh = secret.object_metadata(None);
     assert_eq!(
         fresh.labels.clone().unwrap(),
         BTreeMap::from([
@@ -100,7 +77,7 @@ fn the_metadata_says_whose_it_is_and_keeps_what_others_wrote() {
         fresh.annotations.clone().unwrap(),
         BTreeMap::from([
             ("pincette.net/expiration".into(), "1970-01-01T00:00:00Z".into()),
-            ("pincette.net/spec-hash".into(), "0123".into()),
+            ("pincette.net/spec-hash".into(), "hash".into()),
         ])
     );
     let reference = &fresh.owner_references.as_ref().unwrap()[0];
@@ -122,13 +99,13 @@ fn the_metadata_says_whose_it_is_and_keeps_what_others_wrote() {
             annotations: Some(BTreeMap::from([("theirs".into(), "2".into())])),
             owner_references: Some(vec![OwnerReference {
                 controller: None,
-                ..owner_reference(&owner())
+                ..owner_reference(&key())
             }]),
             ..ObjectMeta::default()
         },
         provenance: None,
     };
-    let merged = secret.metadata(Some(&existing));
+    let merged = secret.object_metadata(Some(&existing));
     assert_eq!(merged.resource_version.as_deref(), Some("7"));
     assert_eq!(merged.labels.as_ref().unwrap()["theirs"], "1");
     assert_eq!(merged.labels.as_ref().unwrap()["aws-assume-role"], "true");
@@ -174,48 +151,48 @@ fn a_credential_process_prints_the_documented_document() {
 }
 
 /// The Secret that `wanted` gives, as it would be observed.
-fn observed(wanted: &Wanted) -> ObservedSecret {
-    let secret = WantedSecret::new(&owner(), wanted, &session("id", "secret", "token"), FACTS, Some("1")).unwrap();
+fn observed(wanted: &Spec) -> ObservedSecret {
+    let secret = DesiredSecret::new(&key(), wanted, &session("id", "secret", "token"), VARIABLES, Some("1")).unwrap();
     ObservedSecret {
-        metadata: secret.metadata(None),
+        metadata: secret.object_metadata(None),
         provenance: None,
     }
 }
 
 #[test]
 fn what_leaves_the_template_leaves_the_secret() {
-    let mut before = wanted(Format::Map);
+    let mut before = spec(Format::Map);
     before.labels = BTreeMap::from([("a".into(), "1".into()), ("b".into(), "2".into())]);
     before.annotations = BTreeMap::from([("c".into(), "3".into())]);
     let seen = observed(&before);
-    assert!(Envelope::of(&before).is_on(&seen));
+    assert!(SecretMetadata::of(&before).is_on(&seen));
     assert_eq!(seen.annotation("pincette.net/refresh"), Some("1"));
 
     let mut after = before.clone();
     after.labels.remove("b");
     after.annotations.clear();
-    assert!(!Envelope::of(&after).is_on(&seen));
-    let patch = Repair::new(&owner(), &after, &seen).patch(&seen);
+    assert!(!SecretMetadata::of(&after).is_on(&seen));
+    let patch = Repair::new(&key(), &after, &seen).patch(&seen);
     assert_eq!(patch["metadata"]["labels"]["a"], "1");
     assert!(patch["metadata"]["labels"].as_object().unwrap()["b"].is_null());
     assert!(patch["metadata"]["annotations"].as_object().unwrap()["c"].is_null());
     assert!(patch.get("data").is_none());
 
-    let plain = wanted(Format::Map);
-    assert!(!Envelope::of(&plain).is_on(&seen));
-    let patch = Repair::new(&owner(), &plain, &seen).patch(&seen);
+    let plain = spec(Format::Map);
+    assert!(!SecretMetadata::of(&plain).is_on(&seen));
+    let patch = Repair::new(&key(), &plain, &seen).patch(&seen);
     assert!(patch["metadata"]["annotations"].as_object().unwrap()["pincette.net/secret-template"].is_null());
-    let rewritten = WantedSecret::new(&owner(), &plain, &session("id", "secret", "token"), FACTS, None).unwrap();
-    let merged = rewritten.metadata(Some(&seen));
+    let rewritten = DesiredSecret::new(&key(), &plain, &session("id", "secret", "token"), VARIABLES, None).unwrap();
+    let merged = rewritten.object_metadata(Some(&seen));
     assert_eq!(merged.labels.unwrap().len(), 2);
     assert!(!merged.annotations.unwrap().contains_key("c"));
 }
 
 #[test]
 fn the_operators_own_labels_win() {
-    let mut stubborn = wanted(Format::Map);
+    let mut stubborn = spec(Format::Map);
     stubborn.labels = BTreeMap::from([("aws-assume-role".into(), "false".into())]);
-    assert_eq!(Envelope::of(&stubborn).labels["aws-assume-role"], "true");
+    assert_eq!(SecretMetadata::of(&stubborn).labels["aws-assume-role"], "true");
 }
 
 #[test]

@@ -162,8 +162,8 @@ impl Visit for Line {
 mod tests {
     use super::*;
     use crate::refresh::Trigger;
+    use crate::spec::fixtures::key;
     use crate::telemetry::spans;
-    use crate::wanted::ResourceKey;
     use std::io;
     use std::sync::{Arc, Mutex};
     use tracing_subscriber::layer::SubscriberExt;
@@ -209,12 +209,7 @@ mod tests {
     }
 
     fn in_a_cycle(work: impl FnOnce()) {
-        let key = ResourceKey {
-            namespace: "team".into(),
-            name: "my-app".into(),
-            uid: "uid".into(),
-        };
-        let root = spans::refresh(&key, Trigger::Due, None);
+        let root = spans::refresh(&key(), Trigger::Due, None);
         root.in_scope(|| spans::status_write().in_scope(work));
     }
 
@@ -228,7 +223,7 @@ mod tests {
             assert_eq!(line["message"], "not \"refreshed\"");
             assert_eq!(line["level"], "WARN");
             assert_eq!(line["namespace"], "team");
-            assert_eq!(line["name"], "my-app");
+            assert_eq!(line["name"], "mine");
             assert_eq!(line["role_arn"], "arn");
             assert_eq!(line["attempts"], 3);
             assert!(line["timestamp"].as_str().unwrap().parse::<Timestamp>().is_ok());
@@ -236,6 +231,6 @@ mod tests {
         let text = written(LogFormat::Human, "info", || {
             in_a_cycle(|| tracing::info!(expiration = "then", "refreshed"));
         });
-        assert!(text.ends_with("aws_assume_role::telemetry::logs::tests: refreshed expiration=\"then\" namespace=\"team\" name=\"my-app\"\n"), "{text}");
+        assert!(text.ends_with("aws_assume_role::telemetry::logs::tests: refreshed expiration=\"then\" namespace=\"team\" name=\"mine\"\n"), "{text}");
     }
 }

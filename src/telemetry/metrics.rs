@@ -1,7 +1,7 @@
 //! Metrics for Prometheus. `docs/observability.md` lists them for people.
 //!
-//! What happens is counted where it happens. How things stand is asked for when somebody looks: the series of a resource are made from the
-//! census and so are gone when the resource is.
+//! What happens is counted when it happens. How things stand is asked for when somebody looks: the series of a resource are made from a
+//! snapshot, and so are gone when the resource is.
 
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use prometheus::{Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVe
 use prometheus::{IntGauge, Opts, Registry, TextEncoder};
 use strum::IntoEnumIterator;
 
-use super::census::{Census, State};
+use super::snapshot::Snapshot;
+use crate::api::Reason;
 use crate::aws::AwsError;
 use crate::aws::error::Operation;
-use crate::resource::Reason;
+use crate::refresh::standing::State;
 
 /// The media type of [`Metrics::text`].
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -36,12 +37,6 @@ pub struct Metrics {
     refresh_duration: HistogramVec,
     aws_call_duration: HistogramVec,
     gate_wait: Histogram,
-    /// Calls that wait at the gate.
-    pub gate_waiting: IntGauge,
-    /// Calls to AWS that are under way.
-    pub gate_in_flight: IntGauge,
-    /// Calls per second that the gate allows now.
-    pub gate_rate: Gauge,
     /// Actors that failed and were started again.
     pub actor_restarts: IntCounter,
     /// 1 while this operator acts on the resources.
@@ -91,12 +86,6 @@ impl Metrics {
                 "aws_assume_role_gate_wait_seconds",
                 "How long calls waited at the gate before AWS, which all resources share.",
             ))?,
-            gate_waiting: IntGauge::new("aws_assume_role_gate_waiting", "Calls to AWS that wait at the gate.")?,
-            gate_in_flight: IntGauge::new("aws_assume_role_gate_in_flight", "Calls to AWS that are under way.")?,
-            gate_rate: Gauge::new(
-                "aws_assume_role_gate_rate",
-                "Calls per second that the gate allows now. It falls while AWS throttles.",
-            )?,
             actor_restarts: IntCounter::new(
                 "aws_assume_role_actor_restarts_total",
                 "Role actors that failed and were started again.",
@@ -104,15 +93,12 @@ impl Metrics {
             leader: IntGauge::new("aws_assume_role_leader", "1 while this operator acts on the resources.")?,
             registry,
         };
-        let collectors: [Box<dyn Collector>; 10] = [
+        let collectors: [Box<dyn Collector>; 7] = [
             Box::new(build),
             Box::new(metrics.refreshes.clone()),
             Box::new(metrics.refresh_duration.clone()),
             Box::new(metrics.aws_call_duration.clone()),
             Box::new(metrics.gate_wait.clone()),
-            Box::new(metrics.gate_waiting.clone()),
-            Box::new(metrics.gate_in_flight.clone()),
-            Box::new(metrics.gate_rate.clone()),
             Box::new(metrics.actor_restarts.clone()),
             Box::new(metrics.leader.clone()),
         ];
@@ -166,14 +152,14 @@ impl Metrics {
         self.gate_wait.observe(waited.as_secs_f64());
     }
 
-    /// Everything in Prometheus' text format. Without a census nothing is told of resources.
+    /// Everything in Prometheus' text format. Without a snapshot it holds nothing of the resources and the gate.
     ///
     /// # Errors
     /// When the text cannot be put together, which no name or value here leads to.
-    pub fn text(&self, census: Option<&Census>) -> Result<String, prometheus::Error> {
+    pub fn text(&self, snapshot: Option<&Snapshot>) -> Result<String, prometheus::Error> {
         let mut families = self.registry.gather();
-        if let Some(census) = census {
-            families.extend(told(census)?);
+        if let Some(snapshot) = snapshot {
+            families.extend(families_of(snapshot)?);
         }
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text)?;
@@ -181,8 +167,8 @@ impl Metrics {
     }
 }
 
-/// The families that a census makes.
-fn told(census: &Census) -> Result<Vec<MetricFamily>, prometheus::Error> {
+/// The families that a snapshot makes.
+fn families_of(snapshot: &Snapshot) -> Result<Vec<MetricFamily>, prometheus::Error> {
     let of_resource = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &RESOURCE);
     let valid = of_resource(
         "aws_assume_role_credentials_valid",
@@ -213,40 +199,57 @@ fn told(census: &Census) -> Result<Vec<MetricFamily>, prometheus::Error> {
         "aws_assume_role_clock_skew_seconds",
         "How much later it is for AWS than by the operator's clock.",
     )?;
+    let waiting = IntGauge::new("aws_assume_role_gate_waiting", "Calls to AWS that wait at the gate.")?;
+    let in_flight = IntGauge::new("aws_assume_role_gate_in_flight", "Calls to AWS that are under way.")?;
+    let rate = Gauge::new(
+        "aws_assume_role_gate_rate",
+        "Calls per second that the gate allows now. It falls while AWS throttles.",
+    )?;
+    waiting.set(number(snapshot.gate.waiting));
+    in_flight.set(number(snapshot.gate.in_flight));
+    rate.set(snapshot.gate.rate);
     for state in State::iter() {
         resources.with_label_values(&[word(state)]).set(0.0);
     }
-    for (key, figures) in &census.resources {
+    for (key, standing) in &snapshot.resources {
         let labels = [key.namespace.as_str(), key.name.as_str()];
-        let is_valid = figures.is_valid_at(census.now);
+        let is_valid = standing.is_valid_at(snapshot.now);
         valid.with_label_values(&labels).set(f64::from(u8::from(is_valid)));
-        failures.with_label_values(&labels).set(f64::from(figures.failures));
+        failures.with_label_values(&labels).set(f64::from(standing.failures));
         for (gauge, moment) in [
-            (&expiration, figures.expiration),
-            (&issued, figures.issued),
-            (&due, figures.due),
+            (&expiration, standing.expiration),
+            (&issued, standing.issued),
+            (&due, standing.due),
         ] {
             if let Some(moment) = moment {
                 gauge.with_label_values(&labels).set(seconds(moment));
             }
         }
-        let state = figures.state_at(census.now);
+        let state = standing.state_at(snapshot.now);
         resources.with_label_values(&[word(state)]).inc();
     }
-    actors.set(i64::try_from(census.actors).unwrap_or(i64::MAX));
-    skew.set(census.skew_seconds);
+    actors.set(number(snapshot.actors));
+    skew.set(snapshot.skew_seconds);
     let vectors = [valid, expiration, issued, due, failures, resources];
     let families = vectors.iter().flat_map(Collector::collect);
     // A family without a series cannot be written down.
     let families = families.filter(|family| !family.get_metric().is_empty());
-    Ok(families.chain(actors.collect()).chain(skew.collect()).collect())
+    let gauges = [actors, skew, waiting, in_flight];
+    Ok(families
+        .chain(gauges.iter().flat_map(Collector::collect))
+        .chain(rate.collect())
+        .collect())
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn word(state: State) -> &'static str {
     state.into()
 }
 
-/// Seconds since 1970, as Prometheus tells moments.
+/// Seconds since 1970, as Prometheus writes moments.
 fn seconds(moment: Timestamp) -> f64 {
     // Milliseconds of any year that can be written down fit exactly.
     #[allow(clippy::cast_precision_loss)]
@@ -257,18 +260,20 @@ fn seconds(moment: Timestamp) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::census::Figures;
-    use crate::wanted::ResourceKey;
+    use crate::aws::gate::GateStanding;
+    use crate::refresh::standing::Standing;
+    use crate::spec::ResourceKey;
+    use crate::spec::fixtures::key;
 
-    fn census(names: &[&str]) -> Census {
+    fn snapshot(names: &[&str]) -> Snapshot {
         let at = |seconds| Timestamp::from_second(seconds).ok();
         let resources = names.iter().map(|name| {
             let key = ResourceKey {
-                namespace: "team".into(),
                 name: (*name).into(),
                 uid: format!("uid-{name}"),
+                ..key()
             };
-            let figures = Figures {
+            let standing = Standing {
                 state: State::Ready,
                 ready: true,
                 expiration: at(900),
@@ -276,13 +281,18 @@ mod tests {
                 due: at(600),
                 failures: 0,
             };
-            (key, figures)
+            (key, standing)
         });
-        Census {
+        Snapshot {
             synced: true,
             actors: names.len(),
             now: at(100).unwrap(),
             skew_seconds: -3,
+            gate: GateStanding {
+                waiting: 4,
+                in_flight: 2,
+                rate: 12.5,
+            },
             resources: resources.collect(),
         }
     }
@@ -291,7 +301,7 @@ mod tests {
     fn the_series_of_a_resource_go_with_it() {
         let metrics = Metrics::default();
         metrics.refreshed("issued", "Issued", Duration::from_millis(30));
-        let text = metrics.text(Some(&census(&["a", "b"]))).unwrap();
+        let text = metrics.text(Some(&snapshot(&["a", "b"]))).unwrap();
         for line in [
             r#"aws_assume_role_credentials_expiration_timestamp_seconds{name="a",namespace="team"} 900"#,
             r#"aws_assume_role_credentials_valid{name="b",namespace="team"} 1"#,
@@ -302,10 +312,13 @@ mod tests {
             r#"aws_assume_role_refresh_duration_seconds_bucket{outcome="issued",le="0.05"} 1"#,
             "aws_assume_role_clock_skew_seconds -3",
             "aws_assume_role_actors 2",
+            "aws_assume_role_gate_waiting 4",
+            "aws_assume_role_gate_in_flight 2",
+            "aws_assume_role_gate_rate 12.5",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }
-        let text = metrics.text(Some(&census(&["a"]))).unwrap();
+        let text = metrics.text(Some(&snapshot(&["a"]))).unwrap();
         assert!(!text.contains(r#"name="b""#), "{text}");
         assert!(text.contains(r#"outcome="issued""#));
         let text = metrics.text(None).unwrap();

@@ -1,15 +1,18 @@
-//! What the operator tells of itself: logs, traces, metrics, and whether it is well. Credentials are in none of it.
+//! What the operator shows of itself: logs, traces, metrics, and whether it is well. Credentials are in none of it.
+//!
+//! It watches by wrapping ([`measured_aws`], [`measured_cluster`]) or is fed by the actors ([`recorder`], [`snapshot`]). What it watches does
+//! not know it.
 
-pub mod account;
-pub mod census;
 pub mod exporter;
 pub mod logs;
+pub mod measured_aws;
+pub mod measured_cluster;
 pub mod metrics;
+pub mod recorder;
 pub mod server;
+pub mod snapshot;
 pub mod spans;
 pub mod traces;
-
-use std::error::Error;
 
 use tracing::{Metadata, error};
 use tracing_subscriber::layer::SubscriberExt;
@@ -29,24 +32,12 @@ pub fn start(format: LogFormat, traces: Option<&Traces>) {
         .try_init();
 }
 
-/// Has panics tell no more than where: what one says may quote anything, and Rust would print it.
+/// Makes a panic say no more than where it happened: its message may quote anything, and Rust would print it.
 pub fn quiet_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         error!(place, "panicked");
     }));
-}
-
-/// The messages of an error and its causes, each once.
-pub fn chain_of(error: &(dyn Error + 'static)) -> String {
-    let mut messages: Vec<String> = Vec::new();
-    for cause in std::iter::successors(Some(error), |&cause| cause.source()) {
-        let message = cause.to_string();
-        if !messages.contains(&message) {
-            messages.push(message);
-        }
-    }
-    messages.join(": ")
 }
 
 /// Whether a line or a span is this crate's own. What other crates tell may quote what went over the wire.

@@ -12,11 +12,11 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use futures::future::BoxFuture;
 use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
-use super::census::Census;
 use super::metrics::{self, Metrics};
-use crate::task::Task;
+use super::snapshot::Snapshot;
 
 /// How long the supervisor may take to answer before it counts as stuck.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ pub enum Answer {
     /// It has not been started yet.
     Starting,
     /// How things stand.
-    Census(Census),
+    Snapshot(Snapshot),
     /// Nothing: it is gone.
     Gone,
 }
@@ -48,23 +48,23 @@ impl Sources {
     }
 }
 
-/// Serves until the task is let go of.
+/// Serves until the task is dropped.
 ///
 /// # Errors
 /// When the address cannot be had.
-pub async fn serve(address: SocketAddr, metrics: Metrics, ask: Ask) -> io::Result<Task> {
+pub async fn serve(address: SocketAddr, metrics: Metrics, ask: Ask) -> io::Result<AbortOnDropHandle<()>> {
     let listener = listen(address).await?;
     info!(address = %listener.local_addr()?, "serving /metrics, /livez and /readyz");
     let router = Router::new()
-        .route("/metrics", get(tell))
+        .route("/metrics", get(metrics_text))
         .route("/livez", get(is_alive))
         .route("/readyz", get(is_ready))
         .with_state(Sources { metrics, ask });
-    Ok(Task::spawn(async move {
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, router).await {
             error!(%error, "the HTTP server ended");
         }
-    }))
+    })))
 }
 
 /// All addresses of a machine without IPv6 are those of IPv4.
@@ -79,12 +79,12 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-async fn tell(State(sources): State<Sources>) -> impl IntoResponse {
-    let census = match sources.ask().await {
-        Answer::Census(census) => Some(census),
+async fn metrics_text(State(sources): State<Sources>) -> impl IntoResponse {
+    let snapshot = match sources.ask().await {
+        Answer::Snapshot(snapshot) => Some(snapshot),
         Answer::Starting | Answer::Gone => None,
     };
-    match sources.metrics.text(census.as_ref()) {
+    match sources.metrics.text(snapshot.as_ref()) {
         Ok(text) => (StatusCode::OK, [(header::CONTENT_TYPE, metrics::TEXT)], text),
         Err(error) => (
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -98,7 +98,7 @@ async fn tell(State(sources): State<Sources>) -> impl IntoResponse {
 async fn is_alive(State(sources): State<Sources>) -> (StatusCode, &'static str) {
     match sources.ask().await {
         Answer::Starting => (StatusCode::OK, "starting\n"),
-        Answer::Census(_) => (StatusCode::OK, "ok\n"),
+        Answer::Snapshot(_) => (StatusCode::OK, "ok\n"),
         Answer::Gone => (StatusCode::SERVICE_UNAVAILABLE, "the supervisor does not answer\n"),
     }
 }
@@ -106,8 +106,8 @@ async fn is_alive(State(sources): State<Sources>) -> (StatusCode, &'static str) 
 /// Ready is an operator that knows all resources and all their Secrets.
 async fn is_ready(State(sources): State<Sources>) -> (StatusCode, &'static str) {
     match sources.ask().await {
-        Answer::Census(census) if census.synced => (StatusCode::OK, "ok\n"),
-        Answer::Census(_) => (
+        Answer::Snapshot(snapshot) if snapshot.synced => (StatusCode::OK, "ok\n"),
+        Answer::Snapshot(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "the resources and their Secrets are not listed yet\n",
         ),

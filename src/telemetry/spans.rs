@@ -1,4 +1,5 @@
-//! The spans of a cycle: their names and attributes, in one place.
+//! The spans of a cycle: their names and attributes, in one place. What only an answer tells (`http.response.status_code`,
+//! `aws.request_id`), the clients record on the span that is open.
 //!
 //! Names and attributes follow OpenTelemetry's semantic conventions for AWS SDK calls, HTTP clients, Kubernetes and exceptions where these
 //! have a word (<https://opentelemetry.io/docs/specs/semconv/>), and begin with `aws_assume_role.` where they do not.
@@ -16,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::aws::error::Operation;
 use crate::refresh::Trigger;
-use crate::wanted::ResourceKey;
+use crate::spec::ResourceKey;
 
 /// Whose a span is, kept on it for the log lines.
 #[derive(Clone, Debug)]
@@ -41,6 +42,7 @@ pub fn refresh(resource: &ResourceKey, trigger: Trigger, after: Option<&SpanCont
         k8s.awsassumerole.uid = resource.uid,
         k8s.secret.name = Empty,
         aws_assume_role.trigger = %trigger,
+        aws_assume_role.why = Empty,
         aws_assume_role.role_arn = Empty,
         aws_assume_role.secret_type = Empty,
         aws_assume_role.attempt = Empty,
@@ -145,26 +147,15 @@ pub fn status_write() -> Span {
     api_call!("status.write", "PATCH")
 }
 
-/// A write of an event: `POST` makes it, `PATCH` carries one on. It belongs to a cycle that has ended.
+/// A write of an event: `POST` makes it, `PATCH` counts one that recurs.
 #[must_use]
-pub fn event_write(cycle: &Span, method: &'static str) -> Span {
-    cycle.in_scope(|| api_call!("event.write", method))
+pub fn event_write(method: &'static str) -> Span {
+    api_call!("event.write", method)
 }
 
 fn named(span: Span, secret: &str) -> Span {
     span.record("k8s.secret.name", secret);
     span
-}
-
-/// Records the HTTP status of an answer on the span that is open.
-pub fn answered(status: u16) {
-    // A number only in this width: the others reach OpenTelemetry as text.
-    Span::current().record("http.response.status_code", i64::from(status));
-}
-
-/// Records the id that AWS gave a request on the span that is open.
-pub fn request_id(id: &str) {
-    Span::current().record("aws.request_id", id);
 }
 
 /// Says that what a span stands for failed: its status, the class of the error, and an exception.

@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use tokio::sync::watch;
 
-use crate::telemetry::chain_of;
+use crate::errors::chain_of;
 
 /// A client that keeps why its last request failed. The exporter says no more of it than that the network is at fault.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use self::client::Client;
 use self::tls::Tls;
-use super::chain_of;
+use crate::errors::chain_of;
 
 /// Each setting has a variable for traces alone, which wins, and one for everything that OpenTelemetry sends.
 type Setting = [&'static str; 2];

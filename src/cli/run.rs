@@ -1,0 +1,132 @@
+//! Runs the operator: wires clients, telemetry and the supervisor, and stops them on a signal.
+
+use std::error::Error;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures::FutureExt;
+use ractor::rpc::CallResult;
+use ractor::{Actor, ActorRef};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{error, info};
+
+use super::Operator;
+use crate::aws::identity::KnownIdentity;
+use crate::aws::sdk::SdkAws;
+use crate::clock::SystemClock;
+use crate::cluster::crd;
+use crate::cluster::kube::{KubeCluster, connect};
+use crate::operator::context::Context;
+use crate::operator::supervisor::{Supervisor, SupervisorMessage};
+use crate::telemetry;
+use crate::telemetry::measured_aws::MeasuredAws;
+use crate::telemetry::measured_cluster::MeasuredCluster;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::server::{self, Answer};
+use crate::telemetry::traces::Traces;
+
+/// How long stopping may take before the process ends regardless. Within a pod's grace period of 30 s.
+const STOP_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long the start waits for the custom resource definition to be brought up to date.
+const CRD_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) fn run(operator: &Operator) -> Result<(), Box<dyn Error>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let traces = {
+        // The exporter's connection lives on the runtime.
+        let _entered = runtime.enter();
+        Traces::from_environment()
+    };
+    let (traces, refused) = match traces {
+        Ok(traces) => (traces, None),
+        Err(error) => (None, Some(error)),
+    };
+    telemetry::start(operator.log_format, traces.as_ref());
+    telemetry::quiet_panics();
+    if let Some(error) = refused {
+        error!("there are no traces: {error}");
+    }
+    let result = runtime.block_on(operate(operator));
+    if let Some(traces) = traces {
+        traces.flush();
+    }
+    // A name that is being looked up would keep the process from ending.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
+}
+
+async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
+    info!(version = env!("CARGO_PKG_VERSION"), "starting");
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+
+    let metrics = Metrics::default().with_process();
+    let running = Arc::new(OnceLock::new());
+    let address = operator.http_address;
+    let _server = server::serve(address, metrics.clone(), ask(running.clone()))
+        .await
+        .map_err(|error| format!("{address} cannot be served: {error}. Choose another --http-address."))?;
+
+    let client = connect().await?;
+    let _upgrade = match operator.upgrade_crd {
+        true => Some(upgrade_crd(client.clone()).await),
+        false => None,
+    };
+    let aws = MeasuredAws::new(Arc::new(SdkAws::from_environment().await), metrics.clone());
+    let cluster = MeasuredCluster::new(Arc::new(KubeCluster::new(client, &operator.pod_name)));
+    let context = Context::open(
+        Arc::new(KnownIdentity::new(Arc::new(aws))),
+        Arc::new(cluster),
+        Arc::new(SystemClock),
+        operator.limits(),
+        metrics,
+    )
+    .await?;
+    let (supervisor, mut ended) = Supervisor::spawn(None, Supervisor, context).await?;
+    // It is set here only.
+    let _ = running.set(supervisor.clone());
+
+    tokio::select! {
+        _ = terminate.recv() => info!("told to stop"),
+        _ = interrupt.recv() => info!("told to stop"),
+        _ = &mut ended => {
+            error!("the supervisor ended");
+            return Err("the supervisor ended by itself".into());
+        }
+    }
+    supervisor.stop_and_wait(None, Some(STOP_TIMEOUT)).await?;
+    info!("stopped");
+    Ok(())
+}
+
+/// Brings the custom resource definition up to date before any status is written, which an older one would not take whole. An API server
+/// that is away is not waited for: the task goes on trying.
+async fn upgrade_crd(client: kube::Client) -> AbortOnDropHandle<()> {
+    let (done, upgraded) = oneshot::channel();
+    let task = tokio::spawn(async move {
+        crd::upgrade(client).await;
+        let _ = done.send(());
+    });
+    let _ = tokio::time::timeout(CRD_TIMEOUT, upgraded).await;
+    AbortOnDropHandle::new(task)
+}
+
+/// Asks the supervisor how things stand, once there is one.
+fn ask(running: Arc<OnceLock<ActorRef<SupervisorMessage>>>) -> server::Ask {
+    Arc::new(move || {
+        let supervisor = running.get().cloned();
+        async move {
+            let Some(supervisor) = supervisor else {
+                return Answer::Starting;
+            };
+            match supervisor.call(SupervisorMessage::Snapshot, None).await {
+                Ok(CallResult::Success(snapshot)) => Answer::Snapshot(snapshot),
+                _ => Answer::Gone,
+            }
+        }
+        .boxed()
+    })
+}

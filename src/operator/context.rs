@@ -1,0 +1,59 @@
+//! What all actors share: the two outside worlds, the time, the gate before AWS, and what is counted.
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use ractor::SpawnErr;
+
+use crate::aws::Aws;
+use crate::aws::gate::{Gate, Limits};
+use crate::clock::{Clock, Skew};
+use crate::cluster::Cluster;
+use crate::refresh::schedule::shifted;
+use crate::telemetry::metrics::Metrics;
+
+/// What all actors share. Nothing in it is the state of a resource.
+#[derive(Clone)]
+pub struct Context {
+    /// AWS.
+    pub aws: Arc<dyn Aws>,
+    /// The cluster.
+    pub cluster: Arc<dyn Cluster>,
+    /// The operator's clock.
+    pub clock: Arc<dyn Clock>,
+    /// How far AWS's clock is from the operator's.
+    pub skew: Skew,
+    /// The gate before AWS. The supervisor ends it.
+    pub gate: Gate,
+    /// What is counted.
+    pub metrics: Metrics,
+}
+
+impl Context {
+    /// Puts it together, with a gate of its own.
+    ///
+    /// # Errors
+    /// When the gate cannot be started.
+    pub async fn open(
+        aws: Arc<dyn Aws>,
+        cluster: Arc<dyn Cluster>,
+        clock: Arc<dyn Clock>,
+        limits: Limits,
+        metrics: Metrics,
+    ) -> Result<Self, SpawnErr> {
+        Ok(Self {
+            aws,
+            cluster,
+            clock,
+            skew: Skew::default(),
+            gate: Gate::open(limits).await?,
+            metrics,
+        })
+    }
+
+    /// The present, by AWS's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        shifted(self.clock.now(), self.skew.get())
+    }
+}

@@ -1,0 +1,173 @@
+//! Asking AWS: for the ARN of the role, for a session of it, for a registry login where one is wanted; and what came back instead.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
+
+use super::Cycle;
+use crate::aws::gate::{Pass, Verdict};
+use crate::aws::{AssumeRole, AwsError};
+use crate::refresh::advice::{self, CHAINED_SESSION_MAX};
+use crate::refresh::outcome::Failure;
+use crate::refresh::pace::earliest_call;
+use crate::refresh::plan::IssueReason;
+use crate::refresh::schedule::{
+    EffectiveExpiration, Validity, earlier, effective_expiration, later, skew, whole_seconds,
+};
+use crate::secret::Material;
+use crate::spec::{Format, Spec};
+use crate::telemetry::spans;
+
+/// How long a resource without credentials may wait at the gate behind those that are about to lose theirs.
+const NEWCOMERS_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a call may take to pass the gate before that is a wait of its own in the trace.
+const NOTICEABLE: Duration = Duration::from_millis(5);
+
+/// Credentials fresh from AWS.
+pub(super) struct IssuedCredentials {
+    /// Why they were needed.
+    pub why: IssueReason,
+    /// The role that was assumed.
+    pub role_arn: String,
+    /// Their validity, by AWS's clock.
+    pub validity: Validity,
+    /// What the Secret is made of.
+    pub material: Material,
+    /// What was odd about it.
+    pub notes: Vec<String>,
+}
+
+impl Cycle {
+    /// Asks AWS for what the Secret is to hold.
+    pub(super) async fn ask(&mut self, spec: &Spec, why: IssueReason) -> Result<IssuedCredentials, Failure> {
+        let aws = self.context.aws.clone();
+        let role_arn = match spec.role.known_arn() {
+            Some(arn) => arn.to_owned(),
+            None => {
+                let identity = aws.identity().await;
+                identity.map_err(|error| refused(error, None))?.arn_of(&spec.role)
+            }
+        };
+        if spec.duration > CHAINED_SESSION_MAX {
+            let identity = aws.identity().await;
+            if identity.map_err(|error| refused(error, None))?.is_role_session() {
+                return Err(Failure::Chained);
+            }
+        }
+        Span::current().record("aws_assume_role.role_arn", role_arn.as_str());
+        let request = AssumeRole {
+            role_arn,
+            region: spec.region.clone(),
+            session: spec.session.clone(),
+            duration: spec.duration,
+        };
+        let earliest = earliest_call(self.trigger, self.memory.last_call);
+        if let Some(moment) = earliest.filter(|moment| *moment > Instant::now()) {
+            tokio::time::sleep_until(moment).instrument(spans::floor_wait()).await;
+        }
+        let pass = self.enter().await?;
+        let asked = Instant::now();
+        self.memory.last_call = Some(asked);
+        let session = aws.assume_role(&request).await;
+        pass.tell(verdict(session.as_ref().err()));
+        let session = match session {
+            Ok(session) => session,
+            Err(error) => return Err(self.advised(error, &request.role_arn).await),
+        };
+        if let Some(answered) = session.answered {
+            let now = self.context.clock.now();
+            self.context.skew.set(skew(answered, now));
+        }
+        // Counted back from the answer by a clock that does not jump. In whole seconds, as it is written down, so that the same times follow
+        // from it after a restart.
+        let issued = whole_seconds(earlier(self.context.now(), asked.elapsed()));
+        let (material, token_end) = match &spec.format {
+            Format::EcrDockerConfigJson(repository) => {
+                let pass = self.enter().await?;
+                let login = aws.registry_login(&repository.region, &session.credentials).await;
+                pass.tell(verdict(login.as_ref().err()));
+                match login {
+                    Ok(login) => {
+                        let end = login.expiration;
+                        (Material::Login(login), end)
+                    }
+                    Err(error) => return Err(self.advised(error, &request.role_arn).await),
+                }
+            }
+            Format::Map | Format::File | Format::CredentialProcess | Format::Template(_) => {
+                (Material::Session(session.credentials), None)
+            }
+        };
+        let ends = effective_expiration(issued, spec.duration, session.expiration, token_end);
+        Ok(IssuedCredentials {
+            why,
+            role_arn: request.role_arn,
+            validity: Validity {
+                issued,
+                expiration: ends.expiration,
+            },
+            material,
+            notes: notes(&ends),
+        })
+    }
+
+    /// Waits for the leave to make one call to AWS.
+    async fn enter(&self) -> Result<Pass, Failure> {
+        let facts = self.facts();
+        let urgency = self
+            .current_expiration
+            .unwrap_or_else(|| later(facts.now, NEWCOMERS_PATIENCE));
+        let started = Instant::now();
+        let mut enter = pin!(self.context.gate.enter(urgency));
+        let pass = match tokio::time::timeout(NOTICEABLE, &mut enter).await {
+            Ok(pass) => pass,
+            Err(_) => enter.instrument(spans::gate_wait()).await,
+        };
+        self.context.metrics.waited(started.elapsed());
+        Ok(pass?)
+    }
+
+    /// A refusal with what can be done about it. Who the operator is makes the advice exact; it is not worth failing for.
+    async fn advised(&self, error: AwsError, role_arn: &str) -> Failure {
+        let needs_identity = matches!(error, AwsError::AccessDenied(_) | AwsError::NotPermitted(_));
+        let identity = match needs_identity {
+            true => self.context.aws.identity().await.ok(),
+            false => None,
+        };
+        Failure::Aws {
+            advice: advice::for_aws(&error, Some(role_arn), identity.as_ref()),
+            error,
+        }
+    }
+}
+
+fn verdict(error: Option<&AwsError>) -> Verdict {
+    match error {
+        None | Some(AwsError::AccessDenied(_) | AwsError::NotPermitted(_) | AwsError::InvalidRequest(_)) => {
+            Verdict::Taken
+        }
+        Some(AwsError::Throttled(_)) => Verdict::Throttled,
+        Some(AwsError::Unavailable(_) | AwsError::NoIdentity(_)) => Verdict::Unknown,
+    }
+}
+
+fn refused(error: AwsError, role_arn: Option<&str>) -> Failure {
+    Failure::Aws {
+        advice: advice::for_aws(&error, role_arn, None),
+        error,
+    }
+}
+
+/// What was odd about the ends that AWS gave.
+fn notes(ends: &EffectiveExpiration) -> Vec<String> {
+    let token = ends.token_disbelieved.map(|end| {
+        format!("AWS said that the registry token ended at {end}, before it was asked for; the session's end counts instead.")
+    });
+    let session = ends.session_disbelieved.map(|end| {
+        format!("AWS said that the session ended at {end}, before it was asked for; the lifetime that was asked for counts instead.")
+    });
+    session.into_iter().chain(token).collect()
+}

@@ -1,0 +1,231 @@
+//! One cycle: look at the Secret, decide, ask AWS, write the Secret, write the status. The doing between the decisions.
+//!
+//! A cycle takes a [`Memory`] and gives one back. It may be dropped at any await: each write is whole or not there.
+
+mod ask;
+mod memory;
+mod secret;
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::{Span, debug, info, warn};
+
+use self::ask::IssuedCredentials;
+use super::context::Context;
+use crate::api::AWSAssumeRoleStatus;
+use crate::cluster::{ClusterError, Event};
+use crate::refresh::Trigger;
+use crate::refresh::events::event_of;
+use crate::refresh::outcome::{Failure, Outcome};
+use crate::refresh::plan::{Plan, Situation, expiration_by_status, plan};
+use crate::refresh::schedule::since;
+use crate::refresh::status::{Facts, judge, pending};
+use crate::spec::{Resource, ResourceKey, Spec};
+pub use memory::{Memory, Next, Observation, Status};
+
+/// How often a write is tried anew because the Secret changed under it.
+const WRITE_ATTEMPTS: usize = 4;
+
+/// One cycle of one resource.
+pub struct Cycle {
+    context: Context,
+    resource: Arc<Resource>,
+    trigger: Trigger,
+    memory: Memory,
+    /// When the credentials end that the Secret held when it was last seen.
+    current_expiration: Option<Timestamp>,
+}
+
+/// What came of a cycle.
+#[derive(Debug)]
+pub struct Report {
+    /// What is remembered now.
+    pub memory: Memory,
+    /// The event that it is worth, if any.
+    pub event: Option<Event>,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+impl Status {
+    /// Stores it, once. A failure leaves it to be stored later. A resource that is gone, or another one by now, needs no status.
+    pub async fn write(&mut self, context: &Context, resource: &ResourceKey) {
+        match context.cluster.write_status(resource, &self.content).await {
+            Ok(()) | Err(ClusterError::Gone(_)) => self.written = true,
+            Err(error) => warn!("the status was not written: {error}"),
+        }
+    }
+}
+
+impl Cycle {
+    /// A cycle over a resource and what is remembered of it.
+    #[must_use]
+    pub fn new(context: Context, resource: Arc<Resource>, trigger: Trigger, memory: Memory) -> Self {
+        let status = &memory.status.content;
+        let spec = resource.spec.as_ref().ok();
+        Self {
+            current_expiration: spec.and_then(|spec| expiration_by_status(status, resource.generation, spec)),
+            context,
+            resource,
+            trigger,
+            memory,
+        }
+    }
+
+    /// Runs it to its end.
+    pub async fn run(mut self) -> Report {
+        let resource = self.resource.clone();
+        let outcome = match &resource.spec {
+            Ok(spec) => {
+                let root = Span::current();
+                root.record("k8s.secret.name", spec.secret_name.as_str());
+                root.record("aws_assume_role.secret_type", spec.format.as_ref());
+                self.refresh(spec).await.unwrap_or_else(Outcome::Failed)
+            }
+            Err(invalid) => Outcome::Failed(invalid.clone().into()),
+        };
+        log(&outcome);
+        let facts = self.facts();
+        let (status, next) = judge(&self.memory.status.content, facts, &outcome);
+        self.memory.next = next.map(|at| Next {
+            at,
+            instant: Instant::now() + since(facts.now, at),
+        });
+        if let Some(next) = next {
+            Span::current().record("aws_assume_role.next_refresh_time", next.to_string());
+        }
+        let secret_name = resource.secret_name().unwrap_or_default();
+        let event = event_of(&self.memory.status.content, &outcome, secret_name);
+        // An operator that is stopping has nothing to say of a resource.
+        if !matches!(outcome, Outcome::Failed(Failure::Stopping(_))) {
+            self.show(status).await;
+        }
+        Report {
+            memory: self.memory,
+            event,
+            outcome,
+        }
+    }
+
+    async fn refresh(&mut self, spec: &Spec) -> Result<Outcome, Failure> {
+        let mut fresh: Option<IssuedCredentials> = None;
+        for _ in 0..WRITE_ATTEMPTS {
+            let observed = match self.observe(spec).await {
+                Err(failure) if spec.suspend => {
+                    warn!("the Secret of a suspended resource could not be looked at: {failure}");
+                    None
+                }
+                observed => observed?,
+            };
+            let why = match plan(self.situation(spec), observed.as_deref()) {
+                Plan::Suspended => return Ok(Outcome::Suspended),
+                // What is in the way now may be gone at the next look.
+                Plan::Foreign(holder) => {
+                    self.memory.observation = Observation::Unknown;
+                    let secret = spec.secret_name.clone();
+                    return Err(Failure::SecretConflict { secret, holder });
+                }
+                Plan::Terminating => {
+                    self.memory.observation = Observation::Unknown;
+                    return Err(Failure::SecretTerminating(spec.secret_name.clone()));
+                }
+                Plan::Keep(validity) => {
+                    self.delete_leftovers(spec).await?;
+                    return Ok(Outcome::Kept(validity));
+                }
+                Plan::Repair(validity, why) => {
+                    if self.repair(spec, observed.as_deref()).await? {
+                        info!(secret = spec.secret_name, %why, "repaired");
+                        self.delete_leftovers(spec).await?;
+                        return Ok(Outcome::Repaired(validity, why));
+                    }
+                    continue;
+                }
+                Plan::Issue(why) => why,
+            };
+            let issued = match fresh.take() {
+                Some(issued) => issued,
+                None => {
+                    self.announce().await;
+                    self.ask(spec, why).await?
+                }
+            };
+            let secret = self.secret(spec, &issued)?;
+            if self.write(&secret, observed.as_deref()).await? {
+                self.current_expiration = Some(issued.validity.expiration);
+                self.delete_leftovers(spec).await?;
+                return Ok(Outcome::Issued {
+                    why: issued.why,
+                    role_arn: issued.role_arn,
+                    validity: issued.validity,
+                    notes: issued.notes,
+                });
+            }
+            fresh = Some(issued);
+        }
+        Err(ClusterError::Changed(format!("Secret {} keeps changing", spec.secret_name)).into())
+    }
+
+    fn situation<'a>(&'a self, spec: &'a Spec) -> Situation<'a> {
+        Situation {
+            resource: &self.resource.key,
+            generation: self.resource.generation,
+            spec,
+            refresh_request: self.resource.refresh_request.as_deref(),
+            status: &self.memory.status.content,
+            overdue: self.memory.overdue,
+            now: self.context.now(),
+        }
+    }
+
+    /// Says of a resource that carries no status of this operator that it is being worked on: AWS may take its time.
+    async fn announce(&mut self) {
+        if self.memory.status.content.observed_generation.is_none() {
+            let status = pending(&self.memory.status.content, self.facts());
+            self.show(status).await;
+        }
+    }
+
+    /// Writes the status if it says something new.
+    async fn show(&mut self, status: AWSAssumeRoleStatus) {
+        if status == self.memory.status.content && self.memory.status.written {
+            return;
+        }
+        self.memory.status = Status {
+            content: status,
+            written: false,
+        };
+        self.memory.status.write(&self.context, &self.resource.key).await;
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        Facts {
+            resource: &self.resource.key,
+            generation: self.resource.generation,
+            spec: self.resource.spec.as_ref().ok(),
+            current_expiration: self.current_expiration,
+            now: self.context.now(),
+        }
+    }
+}
+
+fn log(outcome: &Outcome) {
+    match outcome {
+        Outcome::Issued {
+            why,
+            role_arn,
+            validity,
+            ..
+        } => {
+            info!(role_arn, %why, expiration = %validity.expiration, "refreshed");
+        }
+        Outcome::Kept(validity) | Outcome::Repaired(validity, _) => {
+            info!(expiration = %validity.expiration, "still valid");
+        }
+        Outcome::Suspended => info!("suspended"),
+        Outcome::Failed(Failure::Stopping(stopping)) => debug!("{stopping}"),
+        Outcome::Failed(failure) => warn!(reason = %failure.reason(), "not refreshed: {failure}"),
+    }
+}

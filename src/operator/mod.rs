@@ -1,0 +1,7 @@
+//! The operator at work: the supervisor ([`supervisor`]) with a role actor per resource ([`role`]), and what such an actor does each time
+//! ([`cycle`]). What all of them share is the [`context`].
+
+pub mod context;
+pub mod cycle;
+pub mod role;
+pub mod supervisor;

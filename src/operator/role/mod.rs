@@ -1,0 +1,333 @@
+//! The role actor: one resource, its timer, its AWS session, its Secret, its status.
+//!
+//! Nothing long happens in a handler. A cycle runs as a task that the actor owns and that reports by a message, so that a deletion or a
+//! change of the spec takes effect in the middle of a call. Task and timer end with the actor.
+
+mod events;
+mod secret;
+mod timer;
+
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures::FutureExt;
+use opentelemetry::trace::SpanContext;
+use ractor::{Actor, ActorProcessingErr, ActorRef};
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{Instrument, Span, debug};
+
+use self::secret::SecretNews;
+use self::timer::Timer;
+use super::context::Context;
+use super::cycle::{Cycle, Memory, Observation, Report, Status};
+use crate::refresh::Trigger;
+use crate::refresh::events::LastEvent;
+use crate::refresh::outcome::Outcome;
+use crate::refresh::standing::Standing;
+use crate::secret::ObservedSecret;
+use crate::spec::Resource;
+use crate::telemetry::spans;
+
+/// The actor's code. Its data is in [`RoleState`].
+#[derive(Clone, Copy, Debug)]
+pub struct RoleActor;
+
+/// The messages of a role actor.
+#[derive(Debug)]
+pub enum RoleMessage {
+    /// The resource was made, changed, or listed again.
+    Changed(Arc<Resource>),
+    /// A Secret of the resource was seen.
+    SecretSeen(Box<ObservedSecret>),
+    /// A Secret of the resource is not seen any more: it was deleted, or has lost its label.
+    SecretLost(Box<ObservedSecret>),
+    /// No Secret of the resource was in the list of all Secrets.
+    SecretNotListed,
+    /// The timer of that number has run down.
+    Due(u64),
+    /// The wall clock jumped: the timer is to be set anew.
+    ClockStepped,
+    /// The cycle of that number has ended.
+    Finished(u64, Box<Finish>),
+    /// The write of the status of that number was tried.
+    StatusTried(u64, Box<Status>),
+    /// The event of that number was published.
+    EventPublished(u64, Box<LastEvent>),
+    /// The task of that number panicked.
+    Panicked(u64),
+}
+
+/// The end of a cycle.
+#[derive(Debug)]
+pub struct Finish {
+    report: Report,
+    /// Its root span.
+    span: Span,
+    /// The context of that span, where traces are on.
+    trace: Option<SpanContext>,
+}
+
+/// What an actor is started with.
+pub struct RoleArguments {
+    /// What all actors share.
+    pub context: Context,
+    /// The resource.
+    pub resource: Arc<Resource>,
+    /// How often its actor was started again.
+    pub restarts: u32,
+    /// Where the actor publishes how it stands.
+    pub standing: watch::Sender<Standing>,
+}
+
+/// The data of a role actor.
+pub struct RoleState {
+    context: Context,
+    resource: Arc<Resource>,
+    restarts: u32,
+    standing: watch::Sender<Standing>,
+    /// What the last cycle left for the next.
+    memory: Memory,
+    /// The trace of the last cycle, if that failed.
+    failed_trace: Option<SpanContext>,
+    /// The cycle under way, or the write of a status.
+    task: Option<AbortOnDropHandle<()>>,
+    /// Counts the tasks: a late report of one that was aborted is not taken for that of its successor.
+    task_number: u64,
+    /// What happened to the Secrets while a task was under way.
+    meanwhile: Meanwhile,
+    timer: Option<Timer>,
+    /// Counts the timers.
+    timer_number: u64,
+    last_event: Option<LastEvent>,
+    /// The write of an event. Nothing waits for it.
+    event_task: Option<AbortOnDropHandle<()>>,
+    /// Counts the events.
+    event_number: u64,
+    /// When a change of the Secret last set a cycle off.
+    last_follow_up: Option<Instant>,
+    /// Failed writes of the status in a row.
+    status_failures: u32,
+}
+
+/// What happened to the Secrets of a resource while a task was under way.
+#[derive(Debug, Default)]
+struct Meanwhile {
+    /// The last news of the Secret.
+    secret: Option<SecretNews>,
+    /// The names of Secrets that appeared and are not wanted.
+    leftovers: BTreeSet<String>,
+}
+
+/// A cycle panicked. The supervisor starts the actor again.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a cycle panicked")]
+pub struct CyclePanicked;
+
+impl Actor for RoleActor {
+    type Msg = RoleMessage;
+    type State = RoleState;
+    type Arguments = RoleArguments;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<RoleMessage>,
+        arguments: RoleArguments,
+    ) -> Result<RoleState, ActorProcessingErr> {
+        let RoleArguments {
+            context,
+            resource,
+            restarts,
+            standing,
+        } = arguments;
+        let mut state = RoleState {
+            context,
+            restarts,
+            standing,
+            memory: Memory::new(resource.status.clone()),
+            resource,
+            failed_trace: None,
+            task: None,
+            task_number: 0,
+            meanwhile: Meanwhile::default(),
+            timer: None,
+            timer_number: 0,
+            last_event: None,
+            event_task: None,
+            event_number: 0,
+            last_follow_up: None,
+            status_failures: 0,
+        };
+        state.start_cycle(&myself, Trigger::Created);
+        Ok(state)
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<RoleMessage>,
+        message: RoleMessage,
+        state: &mut RoleState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            RoleMessage::Changed(resource) => state.changed(&myself, resource),
+            RoleMessage::SecretSeen(secret) => state.secret_seen(&myself, secret),
+            RoleMessage::SecretLost(secret) => state.secret_lost(&myself, &secret),
+            RoleMessage::SecretNotListed => state.secret_not_listed(&myself),
+            RoleMessage::Due(number) => state.due(&myself, number),
+            RoleMessage::ClockStepped => state.clock_stepped(&myself),
+            RoleMessage::Finished(number, finish) if number == state.task_number => state.finished(&myself, *finish),
+            RoleMessage::StatusTried(number, status) if number == state.task_number => {
+                state.task = None;
+                state.status_tried(*status);
+                state.settle(&myself);
+            }
+            RoleMessage::Panicked(number) if number == state.task_number => return Err(CyclePanicked.into()),
+            RoleMessage::EventPublished(number, event) if number == state.event_number => {
+                state.event_task = None;
+                state.last_event = Some(*event);
+            }
+            RoleMessage::Finished(..)
+            | RoleMessage::StatusTried(..)
+            | RoleMessage::Panicked(_)
+            | RoleMessage::EventPublished(..) => {
+                debug!(resource = %state.resource.key, "report of a task that was aborted");
+            }
+        }
+        Ok(())
+    }
+
+    /// The tasks end before the actor has ended, and with them their spans: the last ones leave when all actors have.
+    async fn post_stop(&self, _: ActorRef<RoleMessage>, state: &mut RoleState) -> Result<(), ActorProcessingErr> {
+        for task in [state.task.take(), state.event_task.take()].into_iter().flatten() {
+            end(task).await;
+        }
+        Ok(())
+    }
+}
+
+/// Aborts a task and waits until it has let go of everything it held. Dropping the handle only asks for that.
+async fn end(task: AbortOnDropHandle<()>) {
+    task.abort();
+    // Aborted, done before, or panicked: it has ended.
+    let _ = task.await;
+}
+
+impl RoleState {
+    /// Takes a new spec or a request up at once. Everything else that changes on a resource, its status first of all, is not news.
+    fn changed(&mut self, myself: &ActorRef<RoleMessage>, resource: Arc<Resource>) {
+        let before = std::mem::replace(&mut self.resource, resource);
+        if !self.resource.asks_for_the_same_as(&before) {
+            // A cycle that is under way may have written the Secret of the old name already.
+            if let (Some(old), Some(new)) = (before.secret_name(), self.resource.secret_name())
+                && old != new
+            {
+                self.memory.leftovers.insert(old.to_owned());
+            }
+            // The new spec may name another Secret.
+            self.memory.observation = Observation::Unknown;
+            self.start_cycle(myself, Trigger::SpecChanged);
+        } else if self.resource.refresh_request.is_some() && self.resource.refresh_request != before.refresh_request {
+            self.start_cycle(myself, Trigger::Requested);
+        }
+    }
+
+    /// Starts a cycle, in place of one that is under way. A Secret that such a one may have been writing must be looked at again.
+    fn start_cycle(&mut self, myself: &ActorRef<RoleMessage>, trigger: Trigger) {
+        if self.task.is_some() {
+            self.memory.observation = Observation::Unknown;
+        }
+        self.memory.leftovers.append(&mut self.meanwhile.leftovers);
+        let cycle = Cycle::new(
+            self.context.clone(),
+            self.resource.clone(),
+            trigger,
+            self.memory.clone(),
+        );
+        let recorder = self.recorder(trigger);
+        self.run(myself, |number| async move {
+            let span = recorder.span().clone();
+            let report = cycle.run().instrument(span.clone()).await;
+            let trace = recorder.close(&report.outcome);
+            RoleMessage::Finished(number, Box::new(Finish { report, span, trace }))
+        });
+    }
+
+    fn try_status(&mut self, myself: &ActorRef<RoleMessage>) {
+        let context = self.context.clone();
+        let resource = self.resource.key.clone();
+        let mut status = self.memory.status.clone();
+        self.run(myself, |number| async move {
+            let write = status.write(&context, &resource);
+            write.instrument(spans::status_again(&resource)).await;
+            RoleMessage::StatusTried(number, Box::new(status))
+        });
+    }
+
+    /// Runs the one task that the actor has at a time, and has its report sent back. One that is under way is ended before this one begins.
+    fn run<F>(&mut self, myself: &ActorRef<RoleMessage>, work: impl FnOnce(u64) -> F)
+    where
+        F: Future<Output = RoleMessage> + Send + 'static,
+    {
+        self.timer = None;
+        self.meanwhile.secret = None;
+        self.memory.leftovers.append(&mut self.meanwhile.leftovers);
+        self.task_number += 1;
+        let number = self.task_number;
+        let work = work(number);
+        let myself = myself.clone();
+        let before = self.task.take();
+        self.task = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+            if let Some(before) = before {
+                end(before).await;
+            }
+            let report = AssertUnwindSafe(work).catch_unwind().await;
+            // An actor that is gone needs no report.
+            let _ = myself.cast(report.unwrap_or(RoleMessage::Panicked(number)));
+        })));
+    }
+
+    fn finished(&mut self, myself: &ActorRef<RoleMessage>, finish: Finish) {
+        let Finish { report, span, trace } = finish;
+        self.task = None;
+        let status = &report.memory.status.content;
+        let next = report.memory.next.map(|next| next.at);
+        let standing = Standing::after(&self.resource, status, &report.outcome, next);
+        self.standing.send_replace(standing);
+        self.failed_trace = trace.filter(|_| matches!(report.outcome, Outcome::Failed(_)));
+        if let Some(event) = report.event {
+            self.publish(myself, event, span);
+        }
+        let status = report.memory.status.clone();
+        self.memory = report.memory;
+        self.status_tried(status);
+        self.settle(myself);
+    }
+
+    fn status_tried(&mut self, status: Status) {
+        self.status_failures = match status.written {
+            true => 0,
+            false => self.status_failures.saturating_add(1),
+        };
+        self.memory.status = status;
+    }
+
+    /// After a task: takes up what happened to the Secrets meanwhile, or else waits for the next thing to do.
+    fn settle(&mut self, myself: &ActorRef<RoleMessage>) {
+        let meanwhile = std::mem::take(&mut self.meanwhile);
+        let more_leftovers = !meanwhile.leftovers.is_empty();
+        self.memory.leftovers.extend(meanwhile.leftovers);
+        self.set_timer(myself);
+        match meanwhile.secret {
+            Some(SecretNews::Seen(secret)) => self.secret_seen(myself, secret),
+            // Perhaps the one that is there now, perhaps the one before it: a look tells.
+            Some(SecretNews::Lost) if matches!(self.memory.observation, Observation::Seen(Some(_))) => {
+                self.memory.observation = Observation::Unknown;
+                self.secret_changed(myself);
+            }
+            _ if more_leftovers => self.secret_changed(myself),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Following the Secret: what the actor does when it sees that somebody changed it.
+
+use std::sync::Arc;
+
+use ractor::ActorRef;
+use tokio::time::Instant;
+
+use super::timer::Purpose;
+use super::{RoleMessage, RoleState};
+use crate::operator::cycle::Observation;
+use crate::refresh::Trigger;
+use crate::refresh::pace::earliest_follow_up;
+use crate::secret::ObservedSecret;
+
+/// What happened to the Secret.
+#[derive(Debug)]
+pub(super) enum SecretNews {
+    /// It was seen so.
+    Seen(Box<ObservedSecret>),
+    /// It is not seen any more.
+    Lost,
+}
+
+impl RoleState {
+    pub(super) fn secret_seen(&mut self, myself: &ActorRef<RoleMessage>, secret: Box<ObservedSecret>) {
+        let Some(wanted) = self.resource.secret_name() else {
+            return;
+        };
+        if secret.name() != wanted {
+            // A Secret of an earlier name, which a cycle deletes.
+            let leftovers = match self.task.is_some() {
+                true => &mut self.meanwhile.leftovers,
+                false => &mut self.memory.leftovers,
+            };
+            leftovers.insert(secret.name().to_owned());
+            self.secret_changed(myself);
+        } else if self.task.is_some() {
+            self.meanwhile.secret = Some(SecretNews::Seen(secret));
+        } else if let Observation::Seen(Some(known)) = &self.memory.observation
+            && !secret.is_newer_than(known)
+        {
+            // The operator's own write, or what was before it.
+        } else {
+            self.memory.observation = Observation::Seen(Some(Arc::from(secret)));
+            self.secret_changed(myself);
+        }
+    }
+
+    pub(super) fn secret_lost(&mut self, myself: &ActorRef<RoleMessage>, secret: &ObservedSecret) {
+        self.memory.leftovers.remove(secret.name());
+        self.meanwhile.leftovers.remove(secret.name());
+        if self.task.is_some() {
+            self.meanwhile.secret = Some(SecretNews::Lost);
+        } else if let Observation::Seen(Some(known)) = &self.memory.observation
+            && known.metadata.uid == secret.metadata.uid
+        {
+            self.memory.observation = Observation::Unknown;
+            self.secret_changed(myself);
+        }
+    }
+
+    pub(super) fn secret_not_listed(&mut self, myself: &ActorRef<RoleMessage>) {
+        if self.task.is_none() && matches!(self.memory.observation, Observation::Seen(Some(_))) {
+            self.memory.observation = Observation::Unknown;
+            self.secret_changed(myself);
+        }
+    }
+
+    /// Follows a change of the Secret, at once or, when somebody keeps changing it, at a pace.
+    pub(super) fn secret_changed(&mut self, myself: &ActorRef<RoleMessage>) {
+        if self.task.is_some() || self.resource.is_suspended() {
+            return;
+        }
+        let now = Instant::now();
+        match earliest_follow_up(self.last_follow_up, now) {
+            Some(allowed) => {
+                // A cycle that is due sooner sees to it.
+                if self.timer.as_ref().is_none_or(|timer| timer.at > allowed) {
+                    self.start_timer(myself, Purpose::Secret, allowed);
+                }
+            }
+            None => {
+                self.last_follow_up = Some(now);
+                self.start_cycle(myself, Trigger::SecretChanged);
+            }
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Two clocks, compared: the wall clock, by which credentials end, and the one that never jumps, by which timers run.
+
+use std::time::Duration;
+
+use k8s_openapi::jiff::SignedDuration;
+use ractor::ActorRef;
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::warn;
+
+use super::{SupervisorMessage, SupervisorState};
+use crate::operator::role::RoleMessage;
+
+/// How often the wall clock is compared with the one that never jumps.
+const CLOCK_CHECK: Duration = Duration::from_secs(10);
+
+/// How far the two may drift apart between two looks before the timers are set anew.
+const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
+
+impl SupervisorState {
+    /// Timers run on a clock that neither jumps nor runs while the machine is suspended; credentials end by the wall
+    /// clock. When the two part, every timer is set anew.
+    pub(super) fn compare_clocks(&mut self) {
+        let (instant, wall) = self.clock_seen;
+        self.clock_seen = (Instant::now(), self.context.clock.now());
+        let passed = SignedDuration::try_from(self.clock_seen.0 - instant).unwrap_or_default();
+        let shown = self.clock_seen.1.duration_since(wall);
+        if (passed - shown).abs() <= CLOCK_TOLERANCE {
+            return;
+        }
+        // A clock that was set back shows it. One that leapt ahead may have been right all the time: so it looks after a suspension.
+        if shown < passed {
+            self.context.skew.set_back(passed - shown);
+        }
+        warn!(
+            passed_seconds = passed.as_secs(),
+            shown_seconds = shown.as_secs(),
+            "the wall clock jumped: all timers are set anew"
+        );
+        for child in self.children.values() {
+            child.send(RoleMessage::ClockStepped);
+        }
+    }
+}
+
+/// Reminds the supervisor to compare them.
+pub(super) fn check_clock(myself: &ActorRef<SupervisorMessage>) -> AbortOnDropHandle<()> {
+    let myself = myself.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(CLOCK_CHECK).await;
+            if myself.cast(SupervisorMessage::CheckClock).is_err() {
+                return;
+            }
+        }
+    }))
+}

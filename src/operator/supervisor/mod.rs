@@ -1,0 +1,278 @@
+//! The supervisor: owns the watches and the set of role actors, one per resource UID.
+//!
+//! It starts an actor when a resource appears, hands it every change, stops it when the resource goes, and starts it again, later each
+//! time, when it fails ([`children`]).
+
+mod children;
+mod clock;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use k8s_openapi::jiff::Timestamp;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
+use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::info;
+
+use self::children::Child;
+use self::clock::check_clock;
+use super::context::Context;
+use super::role::{CyclePanicked, RoleMessage};
+use crate::cluster::{SecretEvent, WatchEvent};
+use crate::secret::ObservedSecret;
+use crate::telemetry::snapshot::Snapshot;
+
+/// How long the actors may take to end when the supervisor does. They abort their tasks and wait for them, which takes no time.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The actor's code. Its data is in [`SupervisorState`].
+#[derive(Clone, Copy, Debug)]
+pub struct Supervisor;
+
+/// The messages of the supervisor.
+#[derive(Debug)]
+pub enum SupervisorMessage {
+    /// Something happened to the resources.
+    Watched(Box<WatchEvent>),
+    /// Something happened to the Secrets.
+    SecretWatched(SecretEvent),
+    /// A watch has ended, which none ever should.
+    WatchEnded,
+    /// The pause before starting the actor of that UID again is over.
+    Restart(String),
+    /// It is time to look at the clocks.
+    CheckClock,
+    /// Somebody asks how things stand.
+    Snapshot(RpcReplyPort<Snapshot>),
+}
+
+/// The data of the supervisor.
+pub struct SupervisorState {
+    context: Context,
+    /// By UID, in an order that is the same at every run.
+    children: BTreeMap<String, Child>,
+    /// The UIDs by the actors that work on them.
+    actors: HashMap<ActorId, String>,
+    /// The UIDs by namespace and name: a resource made again under its name has another UID.
+    names: HashMap<(String, String), String>,
+    resources: Listing,
+    secrets: Listing,
+    clock_seen: (Instant, Timestamp),
+    _watches: [AbortOnDropHandle<()>; 2],
+    _clock: AbortOnDropHandle<()>,
+}
+
+/// How far a watch has come with its lists.
+#[derive(Default)]
+struct Listing {
+    /// The UIDs of the resources that a list under way has shown so far.
+    shown: Option<HashSet<String>>,
+    /// Whether a list has been complete once.
+    synced: bool,
+}
+
+impl Listing {
+    fn start(&mut self) {
+        self.shown = Some(HashSet::new());
+    }
+
+    fn show(&mut self, uid: &str) {
+        if let Some(shown) = &mut self.shown {
+            shown.insert(uid.to_owned());
+        }
+    }
+
+    /// The list is complete. Gives what it showed.
+    fn finish(&mut self) -> HashSet<String> {
+        self.synced = true;
+        self.shown.take().unwrap_or_default()
+    }
+}
+
+/// A watch ended.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a watch has ended")]
+struct WatchEnded;
+
+/// The gate ended: without it no call to AWS can be made.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the gate before AWS has ended: {0}")]
+struct GateEnded(String);
+
+impl Actor for Supervisor {
+    type Msg = SupervisorMessage;
+    type State = SupervisorState;
+    type Arguments = Context;
+
+    async fn pre_start(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        context: Context,
+    ) -> Result<SupervisorState, ActorProcessingErr> {
+        context.gate.cell().link(myself.get_cell());
+        let resources = context.cluster.watch();
+        let secrets = context.cluster.watch_secrets();
+        Ok(SupervisorState {
+            _watches: [
+                forward(resources, &myself, |event| SupervisorMessage::Watched(Box::new(event))),
+                forward(secrets, &myself, SupervisorMessage::SecretWatched),
+            ],
+            _clock: check_clock(&myself),
+            clock_seen: (Instant::now(), context.clock.now()),
+            context,
+            children: BTreeMap::new(),
+            actors: HashMap::new(),
+            names: HashMap::new(),
+            resources: Listing::default(),
+            secrets: Listing::default(),
+        })
+    }
+
+    async fn handle(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        message: SupervisorMessage,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        match message {
+            SupervisorMessage::Watched(event) => state.watched(&myself, *event).await?,
+            SupervisorMessage::SecretWatched(event) => state.secret_watched(event),
+            SupervisorMessage::WatchEnded => return Err(WatchEnded.into()),
+            SupervisorMessage::Restart(uid) => state.start(&myself, &uid).await?,
+            SupervisorMessage::CheckClock => state.compare_clocks(),
+            // Who has given up waiting needs no answer.
+            SupervisorMessage::Snapshot(reply) if reply.is_closed() => {}
+            SupervisorMessage::Snapshot(reply) => {
+                let _ = reply.send(state.snapshot());
+            }
+        }
+        Ok(())
+    }
+
+    /// The role actors end before the supervisor has ended, and with them what they were doing.
+    async fn post_stop(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        _: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        myself.get_cell().stop_children_and_wait(None, Some(STOP_TIMEOUT)).await;
+        Ok(())
+    }
+
+    async fn handle_supervisor_evt(
+        &self,
+        myself: ActorRef<SupervisorMessage>,
+        event: SupervisionEvent,
+        state: &mut SupervisorState,
+    ) -> Result<(), ActorProcessingErr> {
+        let ended = match &event {
+            SupervisionEvent::ActorFailed(actor, error) => Some((actor, failure(error.as_ref()))),
+            SupervisionEvent::ActorTerminated(actor, _, _) => Some((actor, "it stopped".to_owned())),
+            _ => None,
+        };
+        if let Some((actor, why)) = ended {
+            if actor.get_id() == state.context.gate.cell().get_id() {
+                return Err(GateEnded(why).into());
+            }
+            state.ended(&myself, actor.get_id(), &why);
+        }
+        Ok(())
+    }
+}
+
+impl SupervisorState {
+    async fn watched(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        event: WatchEvent,
+    ) -> Result<(), ActorProcessingErr> {
+        match event {
+            WatchEvent::ListStarted => self.resources.start(),
+            WatchEvent::Listed(resource) => {
+                self.resources.show(&resource.key.uid);
+                self.seen(myself, resource).await?;
+            }
+            WatchEvent::ListDone => {
+                let listed = self.resources.finish();
+                let uids = self.children.keys();
+                let gone: Vec<_> = uids.filter(|uid| !listed.contains(*uid)).cloned().collect();
+                for uid in gone {
+                    self.stop(&uid, "it is not in the list any more");
+                }
+                self.context.metrics.leader.set(1);
+                info!(resources = self.children.len(), "the resources are listed");
+            }
+            WatchEvent::Applied(resource) => self.seen(myself, resource).await?,
+            WatchEvent::Deleted(key) => self.stop(&key.uid, "it was deleted"),
+        }
+        Ok(())
+    }
+
+    /// Hands what happened to a Secret to the actor of the resource that controls it.
+    fn secret_watched(&mut self, event: SecretEvent) {
+        match event {
+            SecretEvent::ListStarted => self.secrets.start(),
+            SecretEvent::Listed(secret) => {
+                if let Some(owner) = secret.controller_uid() {
+                    self.secrets.show(owner);
+                }
+                self.tell_owner(secret, RoleMessage::SecretSeen);
+            }
+            SecretEvent::ListDone => {
+                let listed = self.secrets.finish();
+                for (_, child) in self.children.iter().filter(|(uid, _)| !listed.contains(*uid)) {
+                    child.send(RoleMessage::SecretNotListed);
+                }
+            }
+            SecretEvent::Applied(secret) => self.tell_owner(secret, RoleMessage::SecretSeen),
+            SecretEvent::Deleted(secret) => self.tell_owner(secret, RoleMessage::SecretLost),
+        }
+    }
+
+    fn tell_owner(&self, secret: Box<ObservedSecret>, message: fn(Box<ObservedSecret>) -> RoleMessage) {
+        if let Some(child) = secret.controller_uid().and_then(|uid| self.children.get(uid)) {
+            child.send(message(secret));
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let resources = self.children.values().map(Child::standing);
+        Snapshot {
+            synced: self.resources.synced && self.secrets.synced,
+            actors: self.actors.len(),
+            now: self.context.now(),
+            skew_seconds: self.context.skew.get().as_secs(),
+            gate: self.context.gate.standing(),
+            resources: resources.collect(),
+        }
+    }
+}
+
+/// What may be said of a failure. That of a handler that panicked holds what the panic said, which may quote anything.
+fn failure(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+    match error.downcast_ref::<CyclePanicked>() {
+        Some(panicked) => panicked.to_string(),
+        None => "a handler failed".to_owned(),
+    }
+}
+
+/// Sends what a watch brings to the supervisor, in order.
+fn forward<T: Send + 'static>(
+    mut events: BoxStream<'static, T>,
+    myself: &ActorRef<SupervisorMessage>,
+    message: fn(T) -> SupervisorMessage,
+) -> AbortOnDropHandle<()> {
+    let myself = myself.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            if myself.cast(message(event)).is_err() {
+                return;
+            }
+        }
+        let _ = myself.cast(SupervisorMessage::WatchEnded);
+    }))
+}

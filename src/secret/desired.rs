@@ -1,0 +1,136 @@
+//! A Secret as it is to be, filled with what AWS gave.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::Resource;
+
+use super::{
+    EXPIRATION_ANNOTATION, ObservedSecret, REFRESH_ANNOTATION, SPEC_HASH_ANNOTATION, SecretData, SecretMetadata,
+    credential_process, docker_config, file, map, template,
+};
+use crate::api::AWSAssumeRole;
+use crate::credentials::{Credentials, RegistryLogin};
+use crate::spec::template::{TemplateError, Variables};
+use crate::spec::{Format, ResourceKey, Spec};
+
+/// A Secret as it is to be.
+#[derive(Debug)]
+pub struct DesiredSecret {
+    /// The resource that controls it.
+    pub owner: ResourceKey,
+    /// Its name, in the owner's namespace.
+    pub name: String,
+    /// Its `type`.
+    pub type_: &'static str,
+    /// Its content.
+    pub data: SecretData,
+    /// What is written on it.
+    pub metadata: SecretMetadata,
+}
+
+/// What AWS gave for one Secret.
+#[derive(Debug)]
+pub enum Material {
+    /// Credentials to write down.
+    Session(Credentials),
+    /// A login to write down; the credentials that got it are not kept.
+    Login(RegistryLogin),
+}
+
+/// Why there is no Secret to write.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RenderError {
+    /// The form does not fit what was asked from AWS. A mistake in the operator, never in a resource.
+    #[error("the material from AWS does not fit the Secret's form")]
+    Mismatch,
+    /// A template fails.
+    #[error("spec.template.data: {0}")]
+    Template(#[from] TemplateError),
+}
+
+impl DesiredSecret {
+    /// The Secret that a spec asks for, filled with what AWS gave, in answer to a request for a refresh if there was one.
+    ///
+    /// # Errors
+    /// [`RenderError`] when the content cannot be made.
+    pub fn new(
+        owner: &ResourceKey,
+        spec: &Spec,
+        material: &Material,
+        variables: Variables<'_>,
+        refresh_request: Option<&str>,
+    ) -> Result<Self, RenderError> {
+        let (type_, data) = match (&spec.format, material) {
+            (Format::Map, Material::Session(credentials)) => (map::TYPE, map::render(credentials)),
+            (Format::File, Material::Session(credentials)) => (file::TYPE, file::render(credentials)),
+            (Format::CredentialProcess, Material::Session(credentials)) => (
+                credential_process::TYPE,
+                credential_process::render(credentials, variables.expiration),
+            ),
+            (Format::Template(templates), Material::Session(credentials)) => {
+                (template::TYPE, template::render(templates, credentials, variables)?)
+            }
+            (Format::EcrDockerConfigJson(repository), Material::Login(login)) => {
+                (docker_config::TYPE, docker_config::render(&repository.url, login))
+            }
+            _ => return Err(RenderError::Mismatch),
+        };
+        let mut metadata = SecretMetadata::of(spec);
+        let request = refresh_request.map(|request| (REFRESH_ANNOTATION, request.to_owned()));
+        let annotations = [
+            (EXPIRATION_ANNOTATION, variables.expiration.to_string()),
+            (SPEC_HASH_ANNOTATION, spec.spec_hash.clone()),
+        ];
+        for (key, value) in annotations.into_iter().chain(request) {
+            metadata.annotations.insert(key.to_owned(), value);
+        }
+        Ok(Self {
+            owner: owner.clone(),
+            name: spec.secret_name.clone(),
+            type_,
+            data,
+            metadata,
+        })
+    }
+
+    /// Its metadata, over that of the Secret that it replaces. What others put there stays: labels and annotations with other
+    /// keys, finalizers, further owners.
+    #[must_use]
+    pub fn object_metadata(&self, over: Option<&ObservedSecret>) -> ObjectMeta {
+        let existing = over.map(|observed| observed.metadata.clone()).unwrap_or_default();
+        let gone = over
+            .map(|observed| self.metadata.gone_from(observed))
+            .unwrap_or_default();
+        let mut labels = existing.labels.unwrap_or_default();
+        labels.retain(|key, _| !gone.labels.contains_key(key));
+        labels.extend(self.metadata.labels.clone());
+        let mut annotations = existing.annotations.unwrap_or_default();
+        annotations.retain(|key, _| !gone.annotations.contains_key(key));
+        annotations.extend(self.metadata.annotations.clone());
+        let mut owner_references = existing.owner_references.unwrap_or_default();
+        owner_references.retain(|reference| reference.uid != self.owner.uid);
+        owner_references.push(owner_reference(&self.owner));
+        ObjectMeta {
+            name: Some(self.name.clone()),
+            namespace: Some(self.owner.namespace.clone()),
+            resource_version: existing.resource_version,
+            uid: existing.uid,
+            finalizers: existing.finalizers,
+            labels: Some(labels),
+            annotations: Some(annotations),
+            owner_references: Some(owner_references),
+            ..ObjectMeta::default()
+        }
+    }
+}
+
+/// The controlling reference. It does not block the owner's deletion: that would need a right on the owner's finalizers.
+pub(super) fn owner_reference(owner: &ResourceKey) -> OwnerReference {
+    OwnerReference {
+        api_version: AWSAssumeRole::api_version(&()).into_owned(),
+        kind: AWSAssumeRole::kind(&()).into_owned(),
+        name: owner.name.clone(),
+        uid: owner.uid.clone(),
+        controller: Some(true),
+        block_owner_deletion: None,
+    }
+}

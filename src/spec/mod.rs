@@ -1,0 +1,195 @@
+//! What a resource asks for, parsed and checked. Behind this door nobody sees the raw one.
+
+pub mod ecr;
+#[cfg(test)]
+pub(crate) mod fixtures;
+mod hash;
+mod resource;
+pub mod role;
+mod session;
+pub mod template;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use self::ecr::{EcrRepository, NotAnEcrRepository};
+use self::role::RoleReference;
+use crate::api::{AWSAssumeRoleSpec, SecretType};
+pub use resource::{REFRESH_ANNOTATION, Resource, ResourceKey};
+pub use session::{InvalidSession, SessionRequest};
+
+/// `durationSeconds` where none is given: the shortest that AWS allows.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
+const DEFAULT_DURATION: i32 = 900;
+
+/// What the API allows for `durationSeconds`, in seconds.
+const DURATION_RANGE: std::ops::RangeInclusive<i32> = 900..=43_200;
+
+/// The least `refreshBeforeSeconds`, in seconds.
+const REFRESH_BEFORE_MIN: i32 = 60;
+
+/// What a spec asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Spec {
+    /// The role.
+    pub role: RoleReference,
+    /// What the session is to be beyond its role.
+    pub session: SessionRequest,
+    /// Region of the STS endpoint, where the spec names one.
+    pub region: Option<String>,
+    /// How long a session lasts.
+    pub duration: Duration,
+    /// How long before its end it is replaced, where the spec says so.
+    pub refresh_before: Option<Duration>,
+    /// The Secret's name.
+    pub secret_name: String,
+    /// The form of the Secret's content.
+    pub format: Format,
+    /// Labels to put on the Secret.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations to put on the Secret.
+    pub annotations: BTreeMap<String, String>,
+    /// Whether the Secret is to be left as it is.
+    pub suspend: bool,
+    /// Hash of everything above that the credentials depend on.
+    pub spec_hash: String,
+}
+
+/// The form of a Secret's content, with what each form needs.
+#[derive(Clone, Debug, PartialEq, Eq, strum::AsRefStr)]
+pub enum Format {
+    /// A key for each part.
+    Map,
+    /// A shared credentials file.
+    File,
+    /// A registry login.
+    EcrDockerConfigJson(EcrRepository),
+    /// A configuration that prints the credentials.
+    CredentialProcess,
+    /// Templates, by the key that each is rendered to.
+    Template(BTreeMap<String, String>),
+}
+
+impl Format {
+    /// The keys of a Secret in this form.
+    #[must_use]
+    pub fn keys(&self) -> Vec<&str> {
+        match self {
+            Self::Map => vec!["awsAccessKeyId", "awsSecretAccessKey", "awsSessionToken"],
+            Self::File => vec!["credentials"],
+            Self::EcrDockerConfigJson(_) => vec![".dockerconfigjson"],
+            Self::CredentialProcess => vec!["config", "credentials.json"],
+            Self::Template(templates) => templates.keys().map(String::as_str).collect(),
+        }
+    }
+}
+
+/// A spec that the operator cannot act on. The schema refuses all of these at `kubectl apply`; a resource that was stored under an
+/// older schema may still hold one.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum InvalidSpec {
+    /// The object does not have the fields of an `AWSAssumeRole`.
+    #[error("the resource cannot be read: {0}")]
+    Unreadable(String),
+    /// None or both.
+    #[error("give exactly one of spec.roleName and spec.roleArn")]
+    Role,
+    /// No URL with `EcrDockerConfigJson`.
+    #[error(
+        "secretType EcrDockerConfigJson needs spec.ecrRepositoryUrl: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>"
+    )]
+    NoEcrRepositoryUrl,
+    /// A URL that is none.
+    #[error("spec.ecrRepositoryUrl: {0}")]
+    EcrRepositoryUrl(#[from] NotAnEcrRepository),
+    /// Out of range.
+    #[error("spec.durationSeconds is {0}: give 900 to 43200")]
+    Duration(i32),
+    /// Out of range.
+    #[error("spec.refreshBeforeSeconds is {0}: give at least 60 and less than durationSeconds ({1})")]
+    RefreshBefore(i32, i32),
+    /// The session cannot be asked for so.
+    #[error("spec.session.{0}")]
+    Session(#[from] InvalidSession),
+    /// No templates with `Template`.
+    #[error("secretType Template needs spec.template.data: the Secret's keys, each with a Jinja template")]
+    NoTemplate,
+    /// A template that cannot be rendered.
+    #[error("spec.template.data: {0}")]
+    Template(#[from] template::TemplateError),
+    /// A label or annotation that is the operator's own.
+    #[error("spec.secretTemplate: {0} is the operator's own key: use another prefix than pincette.net/")]
+    OwnKey(String),
+}
+
+impl Spec {
+    /// Reads a spec.
+    ///
+    /// # Errors
+    /// [`InvalidSpec`] says what to write instead.
+    pub fn from_api(key: &ResourceKey, spec: &AWSAssumeRoleSpec) -> Result<Self, InvalidSpec> {
+        let role = match (&spec.role_name, &spec.role_arn) {
+            (Some(name), None) => RoleReference::Name(name.clone()),
+            (None, Some(arn)) => RoleReference::Arn(arn.clone()),
+            _ => return Err(InvalidSpec::Role),
+        };
+        let duration = spec.duration_seconds.unwrap_or(DEFAULT_DURATION);
+        if !DURATION_RANGE.contains(&duration) {
+            return Err(InvalidSpec::Duration(duration));
+        }
+        if let Some(before) = spec.refresh_before_seconds
+            && !(REFRESH_BEFORE_MIN..duration).contains(&before)
+        {
+            return Err(InvalidSpec::RefreshBefore(before, duration));
+        }
+        // A URL beside another type was ignored by the predecessors, and stored resources may have one.
+        let format = match spec.secret_type {
+            SecretType::Map => Format::Map,
+            SecretType::File => Format::File,
+            SecretType::EcrDockerConfigJson => Format::EcrDockerConfigJson(
+                spec.ecr_repository_url
+                    .as_deref()
+                    .ok_or(InvalidSpec::NoEcrRepositoryUrl)?
+                    .parse()?,
+            ),
+            SecretType::CredentialProcess => Format::CredentialProcess,
+            SecretType::Template => {
+                let templates = spec.template.as_ref().ok_or(InvalidSpec::NoTemplate)?;
+                template::check(&templates.data)?;
+                Format::Template(templates.data.clone())
+            }
+        };
+        let secret_template = spec.secret_template.clone().unwrap_or_default();
+        let keys = secret_template.labels.keys().chain(secret_template.annotations.keys());
+        if let Some(own) = keys.into_iter().find(|key| key.starts_with(OWN_PREFIX)) {
+            return Err(InvalidSpec::OwnKey(own.clone()));
+        }
+        let session = SessionRequest::from_spec(key, spec.session.as_ref(), &format)?;
+        Ok(Self {
+            spec_hash: hash::spec_hash(spec, &session, &format, duration),
+            role,
+            session,
+            region: spec.region.clone(),
+            duration: seconds(duration),
+            refresh_before: spec.refresh_before_seconds.map(seconds),
+            secret_name: spec.secret_name.clone(),
+            format,
+            labels: secret_template.labels,
+            annotations: secret_template.annotations,
+            suspend: spec.suspend.unwrap_or_default(),
+        })
+    }
+}
+
+/// The prefix of the labels and annotations that are the operator's own.
+const OWN_PREFIX: &str = "pincette.net/";
+
+/// A number of seconds that was checked not to be negative.
+fn seconds(number: i32) -> Duration {
+    Duration::from_secs(u64::from(number.unsigned_abs()))
+}
+
+#[cfg(test)]
+mod tests;

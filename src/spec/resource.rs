@@ -1,0 +1,104 @@
+//! A resource as the operator sees it: which one it is, what it asks for, and the status that it carries.
+
+use std::fmt;
+
+use kube::ResourceExt;
+
+use super::{InvalidSpec, Spec};
+use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
+
+/// The annotation that asks for a refresh: a value not seen before causes one.
+pub const REFRESH_ANNOTATION: &str = "pincette.net/refresh";
+
+/// A resource, narrowed to what the operator acts on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Resource {
+    /// Which one.
+    pub key: ResourceKey,
+    /// `metadata.generation`, which counts the changes of the spec.
+    pub generation: i64,
+    /// What it asks for, or why that cannot be read.
+    pub spec: Result<Spec, InvalidSpec>,
+    /// The value of [`REFRESH_ANNOTATION`].
+    pub refresh_request: Option<String>,
+    /// The status that was stored with it.
+    pub status: AWSAssumeRoleStatus,
+    /// Whether it is being deleted (`metadata.deletionTimestamp`).
+    pub terminating: bool,
+}
+
+/// A resource's name, and the identity that a resource of the same name made later does not have.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ResourceKey {
+    /// `metadata.namespace`.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+}
+
+impl fmt::Display for ResourceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl Resource {
+    /// Whether it asks for the same as another version of it: then nothing has to be done.
+    #[must_use]
+    pub fn asks_for_the_same_as(&self, other: &Self) -> bool {
+        self.generation == other.generation && self.spec == other.spec
+    }
+
+    /// Whether its spec says not to refresh.
+    #[must_use]
+    pub fn is_suspended(&self) -> bool {
+        self.spec.as_ref().is_ok_and(|spec| spec.suspend)
+    }
+
+    /// The name of the Secret that it asks for, where that can be read.
+    #[must_use]
+    pub fn secret_name(&self) -> Option<&str> {
+        self.spec.as_ref().ok().map(|spec| spec.secret_name.as_str())
+    }
+
+    /// Narrows a resource.
+    #[must_use]
+    pub fn from_resource(resource: &AWSAssumeRole) -> Self {
+        let key = ResourceKey::of(resource);
+        Self {
+            spec: Spec::from_api(&key, &resource.spec),
+            generation: resource.metadata.generation.unwrap_or_default(),
+            refresh_request: resource.annotations().get(REFRESH_ANNOTATION).cloned(),
+            status: resource.status.clone().unwrap_or_default(),
+            terminating: resource.metadata.deletion_timestamp.is_some(),
+            key,
+        }
+    }
+
+    /// What is left of an object that could not be read as an `AWSAssumeRole`.
+    #[must_use]
+    pub fn unreadable(object: &impl kube::Resource, error: String) -> Self {
+        Self {
+            key: ResourceKey::of(object),
+            generation: object.meta().generation.unwrap_or_default(),
+            spec: Err(InvalidSpec::Unreadable(error)),
+            refresh_request: None,
+            status: AWSAssumeRoleStatus::default(),
+            terminating: object.meta().deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl ResourceKey {
+    /// The key of an object. The API server gives every stored object a namespace and a UID.
+    #[must_use]
+    pub fn of(object: &impl kube::Resource) -> Self {
+        Self {
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What a session is to be beyond its role, checked against the limits that the schema cannot express.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::json;
+use thiserror::Error;
+
+use super::ecr::EcrRepository;
+use super::role::session_name;
+use super::{Format, ResourceKey};
+use crate::api::SessionSpec;
+
+/// The most characters that an inline policy and the ARNs of managed ones may have together.
+const POLICY_MAX: usize = 2048;
+
+/// What a session is to be, in the words of `AssumeRole`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SessionRequest {
+    /// `RoleSessionName`.
+    pub name: String,
+    /// The inline session policy.
+    pub policy: Option<String>,
+    /// The managed session policies.
+    pub policy_arns: Vec<String>,
+    /// The session tags.
+    pub tags: BTreeMap<String, String>,
+    /// Those of the tags that are inherited.
+    pub transitive_tag_keys: Vec<String>,
+    /// The external id.
+    pub external_id: Option<String>,
+    /// The source identity.
+    pub source_identity: Option<String>,
+}
+
+/// A session that cannot be asked for.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum InvalidSession {
+    /// Not JSON, or JSON that is no policy.
+    #[error("policy is not a policy in JSON: {0}")]
+    Policy(String),
+    /// Too long.
+    #[error("policy and spec.session.policyArns have {0} characters together: 2048 are allowed")]
+    PolicyLength(usize),
+    /// Two keys that are one to AWS.
+    #[error("tags: {0} is there twice: AWS does not tell upper case from lower case")]
+    DuplicateTag(String),
+    /// A transitive key that is none of the tags.
+    #[error("transitiveTagKeys: {0} is not a key of spec.session.tags")]
+    TransitiveTag(String),
+}
+
+impl SessionRequest {
+    /// Reads what a spec says of the session, and confines the session of a registry login to its repository where nothing is said.
+    ///
+    /// # Errors
+    /// [`InvalidSession`] says what to write instead.
+    pub(super) fn from_spec(
+        key: &ResourceKey,
+        spec: Option<&SessionSpec>,
+        format: &Format,
+    ) -> Result<Self, InvalidSession> {
+        let spec = spec.cloned().unwrap_or_default();
+        if let Some(policy) = &spec.policy {
+            check_policy(policy)?;
+        }
+        let length = spec.policy.as_ref().map_or(0, |policy| policy.chars().count())
+            + spec.policy_arns.iter().map(|arn| arn.chars().count()).sum::<usize>();
+        if length > POLICY_MAX {
+            return Err(InvalidSession::PolicyLength(length));
+        }
+        let mut seen = HashSet::new();
+        if let Some(twice) = spec.tags.keys().find(|key| !seen.insert(key.to_lowercase())) {
+            return Err(InvalidSession::DuplicateTag(twice.clone()));
+        }
+        if let Some(strange) = spec
+            .transitive_tag_keys
+            .iter()
+            .find(|key| !spec.tags.contains_key(*key))
+        {
+            return Err(InvalidSession::TransitiveTag(strange.clone()));
+        }
+        let policy = match format {
+            Format::EcrDockerConfigJson(repository) if spec.policy.is_none() && spec.policy_arns.is_empty() => {
+                Some(confined_to(repository))
+            }
+            _ => spec.policy,
+        };
+        Ok(Self {
+            name: spec.name.unwrap_or_else(|| session_name(&key.namespace, &key.name)),
+            policy,
+            policy_arns: spec.policy_arns,
+            tags: spec.tags,
+            transitive_tag_keys: spec.transitive_tag_keys,
+            external_id: spec.external_id,
+            source_identity: spec.source_identity,
+        })
+    }
+}
+
+fn check_policy(policy: &str) -> Result<(), InvalidSession> {
+    let invalid = |error: &dyn std::fmt::Display| InvalidSession::Policy(error.to_string());
+    let value: serde_json::Value = serde_json::from_str(policy).map_err(|error| invalid(&error))?;
+    match value.get("Statement") {
+        Some(_) => Ok(()),
+        None => Err(invalid(&"it has no Statement")),
+    }
+}
+
+/// A session policy that lets a session fetch a registry token and do to one repository what its role may do to it. A token carries the
+/// rights of the session that asked for it.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>
+fn confined_to(repository: &EcrRepository) -> String {
+    json!({
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
+            {"Effect": "Allow", "Action": "ecr:*", "Resource": repository.arn()},
+        ]
+    })
+    .to_string()
+}

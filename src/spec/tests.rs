@@ -1,0 +1,209 @@
+use super::*;
+use crate::api::SessionSpec;
+
+fn spec() -> AWSAssumeRoleSpec {
+    AWSAssumeRoleSpec {
+        role_name: Some("my-role".into()),
+        role_arn: None,
+        secret_name: "my-secret".into(),
+        secret_type: SecretType::Map,
+        ecr_repository_url: None,
+        duration_seconds: None,
+        refresh_before_seconds: None,
+        region: None,
+        session: None,
+        template: None,
+        secret_template: None,
+        suspend: None,
+    }
+}
+
+fn parsed(spec: &AWSAssumeRoleSpec) -> Result<Spec, InvalidSpec> {
+    Spec::from_api(&fixtures::key(), spec)
+}
+
+fn hash(change: impl FnOnce(&mut AWSAssumeRoleSpec)) -> String {
+    let mut spec = spec();
+    change(&mut spec);
+    parsed(&spec).unwrap().spec_hash
+}
+
+#[test]
+fn defaults_are_as_documented() {
+    let parsed = parsed(&spec()).unwrap();
+    assert_eq!(parsed.duration, Duration::from_secs(900));
+    assert_eq!(parsed.refresh_before, None);
+    assert_eq!(parsed.session.name, "team.mine");
+}
+
+#[test]
+fn the_hash_follows_what_the_credentials_depend_on_and_nothing_else() {
+    let before = hash(|_| ());
+    assert_eq!(before.len(), 32);
+    assert_eq!(before, hash(|spec| spec.duration_seconds = Some(900)));
+    assert_eq!(before, hash(|spec| spec.refresh_before_seconds = Some(400)));
+    assert_eq!(before, hash(|spec| spec.secret_name = "other".into()));
+    for changed in [
+        hash(|spec| spec.role_name = Some("other".into())),
+        hash(|spec| {
+            spec.role_name = None;
+            spec.role_arn = Some("arn:aws:iam::123456789012:role/my-role".into());
+        }),
+        hash(|spec| spec.duration_seconds = Some(901)),
+        hash(|spec| spec.secret_type = SecretType::File),
+    ] {
+        assert_ne!(before, changed);
+    }
+}
+
+#[test]
+fn the_hash_does_not_change_between_releases() {
+    assert_eq!(hash(|_| ()), "14700ddec186bc5f22289519d2317387");
+}
+
+#[test]
+fn a_url_beside_another_type_is_ignored_as_it_was_by_the_predecessors() {
+    let ignored = hash(|spec| spec.ecr_repository_url = Some("anything".into()));
+    assert_eq!(ignored, hash(|_| ()));
+}
+
+#[test]
+fn what_cannot_be_acted_on_is_said() {
+    let check = |change: fn(&mut AWSAssumeRoleSpec)| {
+        let mut spec = spec();
+        change(&mut spec);
+        parsed(&spec).unwrap_err().to_string()
+    };
+    for (message, part) in [
+        (check(|s| s.role_name = None), "exactly one"),
+        (check(|s| s.role_arn = Some("arn".into())), "exactly one"),
+        (check(|s| s.duration_seconds = Some(60)), "900 to 43200"),
+        (check(|s| s.duration_seconds = Some(43_201)), "900 to 43200"),
+        (check(|s| s.duration_seconds = Some(-900)), "900 to 43200"),
+        (check(|s| s.refresh_before_seconds = Some(59)), "at least 60"),
+        (
+            check(|s| s.refresh_before_seconds = Some(900)),
+            "less than durationSeconds",
+        ),
+        (
+            check(|s| s.secret_type = SecretType::EcrDockerConfigJson),
+            "ecrRepositoryUrl",
+        ),
+        (
+            check(|s| {
+                s.secret_type = SecretType::EcrDockerConfigJson;
+                s.ecr_repository_url = Some("docker.io/x".into());
+            }),
+            "private ECR repository",
+        ),
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+fn with_session(session: crate::api::SessionSpec) -> Result<Spec, InvalidSpec> {
+    let mut spec = spec();
+    spec.session = Some(session);
+    parsed(&spec)
+}
+
+#[test]
+fn a_registry_login_is_confined_to_its_repository_unless_a_policy_is_given() {
+    let mut ecr = spec();
+    ecr.secret_type = SecretType::EcrDockerConfigJson;
+    ecr.ecr_repository_url = Some("https://123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/v2/team/app".into());
+    let derived = parsed(&ecr).unwrap().session.policy.unwrap();
+    let policy: serde_json::Value = serde_json::from_str(&derived).unwrap();
+    assert_eq!(policy["Statement"][0]["Action"], "ecr:GetAuthorizationToken");
+    assert_eq!(policy["Statement"][1]["Action"], "ecr:*");
+    assert_eq!(
+        policy["Statement"][1]["Resource"],
+        "arn:aws-cn:ecr:cn-north-1:123456789012:repository/team/app"
+    );
+
+    let own = r#"{"Version": "2012-10-17", "Statement": []}"#;
+    ecr.session = Some(SessionSpec {
+        policy: Some(own.into()),
+        ..SessionSpec::default()
+    });
+    assert_eq!(parsed(&ecr).unwrap().session.policy.as_deref(), Some(own));
+    ecr.session = Some(SessionSpec {
+        policy_arns: vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".into()],
+        ..SessionSpec::default()
+    });
+    assert_eq!(parsed(&ecr).unwrap().session.policy, None);
+    assert_eq!(parsed(&spec()).unwrap().session.policy, None);
+}
+
+#[test]
+fn a_session_is_checked_beyond_the_schema() {
+    let tags = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
+    };
+    let twice = SessionSpec {
+        tags: tags(&[("Team", "a"), ("team", "b")]),
+        ..SessionSpec::default()
+    };
+    let strange = SessionSpec {
+        transitive_tag_keys: vec!["team".into()],
+        ..SessionSpec::default()
+    };
+    let garbage = SessionSpec {
+        policy: Some("{".into()),
+        ..SessionSpec::default()
+    };
+    let no_policy = SessionSpec {
+        policy: Some("{}".into()),
+        ..SessionSpec::default()
+    };
+    let long = SessionSpec {
+        policy: Some(format!(r#"{{"Statement": "{}"}}"#, "x".repeat(2000))),
+        policy_arns: vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".into()],
+        ..SessionSpec::default()
+    };
+    for (session, part) in [
+        (twice, "there twice"),
+        (strange, "not a key of spec.session.tags"),
+        (garbage, "not a policy in JSON"),
+        (no_policy, "no Statement"),
+        (long, "2048 are allowed"),
+    ] {
+        let message = with_session(session).unwrap_err().to_string();
+        assert!(message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn what_a_session_is_changes_the_hash() {
+    let before = hash(|_| ());
+    assert_eq!(before, hash(|spec| spec.session = Some(SessionSpec::default())));
+    assert_eq!(before, hash(|spec| spec.suspend = Some(true)));
+    assert_eq!(
+        before,
+        hash(|spec| spec.secret_template = Some(crate::api::SecretTemplate::default()))
+    );
+    let named = SessionSpec {
+        name: Some("other".into()),
+        ..SessionSpec::default()
+    };
+    let external = SessionSpec {
+        external_id: Some("other".into()),
+        ..SessionSpec::default()
+    };
+    assert_ne!(before, hash(|spec| spec.session = Some(named)));
+    assert_ne!(before, hash(|spec| spec.session = Some(external)));
+    assert_ne!(before, hash(|spec| spec.region = Some("eu-west-1".into())));
+}
+
+#[test]
+fn the_operators_own_keys_are_refused() {
+    let mut spec = spec();
+    spec.secret_template = Some(crate::api::SecretTemplate {
+        labels: [("pincette.net/mine".to_owned(), "x".to_owned())].into(),
+        ..Default::default()
+    });
+    assert!(parsed(&spec).unwrap_err().to_string().contains("pincette.net/mine"));
+}

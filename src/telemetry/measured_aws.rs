@@ -1,0 +1,72 @@
+//! An [`Aws`] around another: each call in a span of its own, and counted.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::metrics::Metrics;
+use super::spans;
+use crate::aws::error::Operation;
+use crate::aws::{AssumeRole, Aws, AwsError, Identity};
+use crate::credentials::{Credentials, RegistryLogin, Session};
+
+/// An [`Aws`] whose calls show in traces and metrics.
+pub struct MeasuredAws {
+    aws: Arc<dyn Aws>,
+    metrics: Metrics,
+}
+
+impl MeasuredAws {
+    /// Measures the calls of `aws`.
+    #[must_use]
+    pub fn new(aws: Arc<dyn Aws>, metrics: Metrics) -> Self {
+        Self { aws, metrics }
+    }
+
+    async fn measured<T>(
+        &self,
+        operation: Operation,
+        region: &str,
+        call: BoxFuture<'_, Result<T, AwsError>>,
+    ) -> Result<T, AwsError> {
+        let span = spans::aws_call(operation, region);
+        let started = Instant::now();
+        let result = call.instrument(span.clone()).await;
+        let error = result.as_ref().err();
+        self.metrics.called_aws(operation, error, started.elapsed());
+        if let Some(error) = error {
+            let code = error.answer().code.as_deref();
+            spans::failed(&span, code.unwrap_or_else(|| error.reason().into()), error);
+        }
+        result
+    }
+}
+
+impl Aws for MeasuredAws {
+    fn region(&self) -> &str {
+        self.aws.region()
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
+        self.measured(Operation::GetCallerIdentity, self.region(), self.aws.identity())
+            .boxed()
+    }
+
+    fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
+        let region = request.region.as_deref().unwrap_or_else(|| self.region());
+        self.measured(Operation::AssumeRole, region, self.aws.assume_role(request))
+            .boxed()
+    }
+
+    fn registry_login<'a>(
+        &'a self,
+        region: &'a str,
+        credentials: &'a Credentials,
+    ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
+        let call = self.aws.registry_login(region, credentials);
+        self.measured(Operation::GetAuthorizationToken, region, call).boxed()
+    }
+}

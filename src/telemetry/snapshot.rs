@@ -1,0 +1,24 @@
+//! How the operator stands when somebody asks: its resources one by one, its gate, its clocks.
+
+use k8s_openapi::jiff::Timestamp;
+
+use crate::aws::gate::GateStanding;
+use crate::refresh::standing::Standing;
+use crate::spec::ResourceKey;
+
+/// How things stand. Made anew for everyone who asks: nothing of a resource outlives it.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Whether all resources and all Secrets were listed once.
+    pub synced: bool,
+    /// How many role actors are alive.
+    pub actors: usize,
+    /// The present, by AWS's clock.
+    pub now: Timestamp,
+    /// How far AWS's clock is ahead of the operator's, in seconds.
+    pub skew_seconds: i64,
+    /// The gate before AWS.
+    pub gate: GateStanding,
+    /// The resources.
+    pub resources: Vec<(ResourceKey, Standing)>,
+}
