@@ -49,7 +49,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - name: AWS_CALL_RATE
   value: {{ .Values.awsCalls.perSecond | quote }}
 - name: AWS_CALL_CONCURRENCY
-  value: {{ .Values.awsCalls.atTheSameTime | quote }}
+  {{- /* atTheSameTime is the old name of maxConcurrent. It counts where it is set, until the next major version. */}}
+  value: {{ default .Values.awsCalls.maxConcurrent .Values.awsCalls.atTheSameTime | quote }}
 - name: UPGRADE_CRD
   value: {{ .Values.crd.upgrade | quote }}
 {{- with .Values.aws.region }}
