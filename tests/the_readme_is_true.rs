@@ -1,8 +1,9 @@
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::control_plane::helm;
+use crate::support::control_plane::{helm, rendered};
 use crate::support::world::World;
 use crate::support::{part, root};
 
@@ -43,6 +44,146 @@ fn blocks(document: &Path) -> Vec<Block> {
     }
     assert!(!inside, "a block of {} has no end", document.display());
     found
+}
+
+/// The lines of a document outside its fenced blocks, each with its number.
+fn prose(text: &str) -> Vec<(usize, &str)> {
+    let mut inside = false;
+    let mut lines = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.starts_with("```") {
+            inside = !inside;
+        } else if !inside {
+            lines.push((index + 1, line));
+        }
+    }
+    lines
+}
+
+/// The targets of the relative links in a line.
+fn links(line: &str) -> Vec<&str> {
+    line.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(target, _)| target)
+        .filter(|target| !target.contains("://") && !target.starts_with("mailto:"))
+        .collect()
+}
+
+/// The text of a heading, if the line is one.
+fn heading(line: &str) -> Option<&str> {
+    let text = line.trim_start_matches('#');
+    match text.len() < line.len() {
+        true => text.strip_prefix(' ').map(str::trim),
+        false => None,
+    }
+}
+
+/// The anchor of a heading, as GitHub makes it: lower case, hyphens for spaces, and no punctuation.
+fn slug(heading: &str) -> String {
+    heading
+        .to_lowercase()
+        .chars()
+        .map(|character| if character == ' ' { '-' } else { character })
+        .filter(|character| character.is_alphanumeric() || matches!(character, '-' | '_'))
+        .collect()
+}
+
+/// The anchors of a document's headings. A heading that occurs again gets a number.
+fn anchors(document: &Path) -> HashSet<String> {
+    let text = fs::read_to_string(document).unwrap();
+    let mut anchors = HashSet::new();
+    for title in prose(&text).into_iter().filter_map(|(_, line)| heading(line)) {
+        let plain = slug(title);
+        let mut anchor = plain.clone();
+        let mut repeated = 0;
+        while !anchors.insert(anchor) {
+            repeated += 1;
+            anchor = format!("{plain}-{repeated}");
+        }
+    }
+    anchors
+}
+
+/// Whether a relative link in a document leads to a file or a folder, and to a heading in it if it names one.
+fn leads_somewhere(document: &Path, target: &str) -> bool {
+    let (path, anchor) = match target.split_once('#') {
+        Some((path, anchor)) => (path, Some(anchor)),
+        None => (target, None),
+    };
+    let file = match path.is_empty() {
+        true => document.to_path_buf(),
+        false => document.parent().unwrap().join(path),
+    };
+    file.exists() && anchor.is_none_or(|anchor| anchors(&file).contains(anchor))
+}
+
+/// Longer than this, nobody reads the README to its end. Details belong on a page under docs.
+const README_LINES_MAX: usize = 200;
+
+#[test]
+fn the_readme_is_short() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let lines = readme.lines().count();
+    assert!(
+        lines <= README_LINES_MAX,
+        "README.md has {lines} lines, more than {README_LINES_MAX}"
+    );
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut broken = Vec::new();
+    let mut followed = 0;
+    for document in documents() {
+        let text = fs::read_to_string(&document).unwrap();
+        for (number, line) in prose(&text) {
+            for target in links(line) {
+                followed += 1;
+                if !leads_somewhere(&document, target) {
+                    broken.push(format!("{}:{number}: {target}", document.display()));
+                }
+            }
+        }
+    }
+    assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
+    assert!(followed > 0, "no links were found at all");
+}
+
+#[test]
+fn anchors_are_those_of_github() {
+    for (title, anchor) in [
+        ("Metrics and traces", "metrics-and-traces"),
+        ("`Map`: environment variables", "map-environment-variables"),
+        ("AWS's clock, and yours", "awss-clock-and-yours"),
+        ("roleName or roleArn", "rolename-or-rolearn"),
+        ("Alerts (Prometheus)", "alerts-prometheus"),
+    ] {
+        assert_eq!(slug(title), anchor);
+    }
+    assert_eq!(heading("## Alerts"), Some("Alerts"));
+    assert_eq!(heading("#alerts"), None);
+    assert_eq!(heading("Alerts"), None);
+    assert_eq!(
+        links("[a](b.md#c) and [d](https://example.com/) and [e](#f)"),
+        ["b.md#c", "#f"]
+    );
+}
+
+/// docs/upgrading.md promises it.
+#[test]
+fn a_value_under_its_old_name_still_counts() {
+    let concurrency = |arguments: &[&str]| {
+        let objects = rendered(arguments);
+        let deployment = objects.iter().find(|object| object["kind"] == "Deployment").unwrap();
+        let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+        let variables = container["env"].as_array().unwrap();
+        let found = variables.iter().find(|found| found["name"] == "AWS_CALL_CONCURRENCY");
+        found.unwrap()["value"].clone()
+    };
+    assert_eq!(concurrency(&[]), "32");
+    assert_eq!(concurrency(&["--set=awsCalls.maxConcurrent=8"]), "8");
+    assert_eq!(concurrency(&["--set=awsCalls.atTheSameTime=8"]), "8");
 }
 
 /// Every manifest is one that the API server takes, every command one that works, every policy one that can be read.

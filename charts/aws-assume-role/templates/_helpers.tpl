@@ -1,7 +1,7 @@
-{{/* The one name of everything: the operator's ServiceAccount is part of what people configure in AWS. */}}
+{{/* One fixed name for everything, because people refer to the operator's ServiceAccount in AWS. */}}
 {{- define "aws-assume-role.name" -}}aws-assume-role-controller{{- end }}
 
-{{/* The selector is that of the operators before, so that an upgrade from them keeps the Deployment: a selector cannot change. */}}
+{{/* The selector of the 1.x operators, so that an upgrade from them keeps the Deployment: a selector is immutable. */}}
 {{- define "aws-assume-role.selector" -}}
 apps.kubernetes.io/name: {{ include "aws-assume-role.name" . }}
 {{- end }}
@@ -15,7 +15,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{/* The container's environment. What extraEnv sets comes last and instead of the chart's own: a server-side apply takes no name twice. */}}
+{{/* The container's environment. extraEnv comes last and replaces variables of the chart: server-side apply rejects duplicate names. */}}
 {{- define "aws-assume-role.environment" -}}
 {{- $theirs := list }}
 {{- range .Values.extraEnv }}
@@ -31,7 +31,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "aws-assume-role.ownEnvironment" -}}
-{{- /* Who it is that reports an event. */}}
+{{- /* The reporting instance of events. */}}
 - name: POD_NAME
   valueFrom:
     fieldRef:
@@ -49,7 +49,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - name: AWS_CALL_RATE
   value: {{ .Values.awsCalls.perSecond | quote }}
 - name: AWS_CALL_CONCURRENCY
-  value: {{ .Values.awsCalls.atTheSameTime | quote }}
+  {{- /* atTheSameTime is the old name of maxConcurrent. It wins if it is set, until the next major version. */}}
+  value: {{ default .Values.awsCalls.maxConcurrent .Values.awsCalls.atTheSameTime | quote }}
 - name: UPGRADE_CRD
   value: {{ .Values.crd.upgrade | quote }}
 {{- with .Values.aws.region }}
@@ -97,7 +98,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 - name: OTEL_TRACES_SAMPLER
   value: {{ .sampler | quote }}
 {{- end }}
-{{- /* Not "with": 0 is a value too. */}}
+{{- /* Not "with", because 0 is a value too. */}}
 {{- if ne (toString .samplerArg) "" }}
 - name: OTEL_TRACES_SAMPLER_ARG
   value: {{ .samplerArg | quote }}
@@ -106,7 +107,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* The volumes of the pod: what a collector is known by, and the operator to it. One that is not there costs traces, never the operator. */}}
+{{/* The volumes of the pod: the certificates for the trace collector. They are optional: without them there are no traces, but the operator works. */}}
 {{- define "aws-assume-role.volumes" -}}
 {{- with .Values.tracing }}
 {{- if and .endpoint ((.tls).authorities).configMap }}
@@ -127,7 +128,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* key=value,... with the values percent-encoded. urlquery writes a space as "+", which is a plus to who decodes it. */}}
+{{/* key=value,... with percent-encoded values. urlquery encodes a space as "+", which would be decoded as a plus sign. */}}
 {{- define "aws-assume-role.headers" -}}
 {{- $pairs := list }}
 {{- range $key, $value := . }}
@@ -136,7 +137,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- join "," $pairs }}
 {{- end }}
 
-{{/* key=value,... as it is: the operator does not decode these, so a comma cannot be told from the next attribute. */}}
+{{/* key=value,... without encoding: the operator does not decode these, so a comma would start the next attribute. */}}
 {{- define "aws-assume-role.resourceAttributes" -}}
 {{- $pairs := list }}
 {{- range $key, $value := .resourceAttributes }}
