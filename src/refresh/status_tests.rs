@@ -3,7 +3,10 @@ use std::time::Duration;
 use super::*;
 use crate::aws::AwsError;
 use crate::aws::error::{Answer, Operation};
+use crate::cluster::ClusterError;
 use crate::refresh::plan::IssueReason;
+use crate::refresh::schedule::RetryClass;
+use crate::spec::InvalidSpec;
 use crate::spec::Format;
 use crate::spec::fixtures::{key, spec};
 
@@ -175,12 +178,12 @@ fn what_only_a_new_spec_can_mend_is_not_tried_again() {
 }
 
 #[test]
-fn each_failure_has_its_reason_and_its_patience() {
+fn each_failure_has_its_reason_and_its_class() {
     let conflict = Failure::SecretConflict {
         secret: "s".into(),
         holder: "was made by somebody else".into(),
     };
-    for (failure, reason, patience) in [
+    for (failure, reason, class) in [
         (conflict, Reason::SecretConflict, RetryClass::Soon),
         (
             Failure::SecretTerminating("s".into()),
@@ -200,7 +203,7 @@ fn each_failure_has_its_reason_and_its_patience() {
         ),
     ] {
         assert_eq!(failure.reason(), reason);
-        assert_eq!(failure.patience(), Some(patience));
+        assert_eq!(failure.retry_class(), Some(class));
     }
 }
 
