@@ -7,11 +7,11 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::strict_aws::http::{HttpFront, clock};
-use crate::strict_aws::{StrictAws, allow_all, open_role};
-use crate::support::operator::OperatorCommand;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn};
+use support::operator::OperatorCommand;
+use support::strict_aws::http::{HttpFront, clock};
+use support::strict_aws::{StrictAws, allow_all, open_role};
+use support::wait_for;
+use support::world::{PATIENCE, World, map_spec, role_arn};
 
 const KEY: &str = "AKIAOPERATOR00000000";
 const RESOURCES: usize = 50;

@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 
-use crate::support::certificates::Authority;
-use crate::support::control_plane::rendered;
-use crate::support::jaeger::Jaeger;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec};
+use support::certificates::Authority;
+use support::control_plane::rendered;
+use support::jaeger::Jaeger;
+use support::wait_for;
+use support::world::{PATIENCE, World, map_spec};
 
 /// Sends traces over TLS to a collector that trusts one authority, with a certificate of that authority. Whom the operator trusts is given.
 async fn refreshed(protocol: &str, trusts_another: bool) -> (World, Jaeger) {

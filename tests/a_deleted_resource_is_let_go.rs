@@ -2,9 +2,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::front::Treatment;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn};
+use support::front::Treatment;
+use support::wait_for;
+use support::world::{PATIENCE, World, map_spec, role_arn};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_secret_goes_and_so_does_the_actor() {

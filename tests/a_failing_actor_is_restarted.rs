@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use ractor::Actor;
 
-use crate::support::world::{World, map_spec, role_arn};
+use support::world::{World, map_spec, role_arn};
 
 /// The real AWS client, but for one role with which it panics twice.
 struct Panicking {

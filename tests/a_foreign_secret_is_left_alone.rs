@@ -3,7 +3,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
-use crate::support::world::{World, role_arn};
+use support::world::{World, role_arn};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_of_somebody_else_is_not_touched() {

@@ -3,7 +3,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::json;
 
-use crate::support::world::{World, condition, role_arn};
+use support::world::{World, condition, role_arn};
 
 /// moto's registry tokens end in 2015.
 #[tokio::test(flavor = "multi_thread")]

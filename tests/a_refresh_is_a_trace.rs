@@ -2,11 +2,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::front::Treatment;
-use crate::support::jaeger::Jaeger;
-use crate::support::traces::Trace;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn};
+use support::front::Treatment;
+use support::jaeger::Jaeger;
+use support::traces::Trace;
+use support::wait_for;
+use support::world::{PATIENCE, World, map_spec, role_arn};
 
 const SERVICE: &str = "aws-assume-role";
 

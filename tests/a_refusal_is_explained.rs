@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use crate::support::front::Treatment;
-use crate::support::world::{World, condition, map_spec, role_arn};
+use support::front::Treatment;
+use support::world::{World, condition, map_spec, role_arn};
 
 /// moto evaluates the caller's policy, and refuses as AWS does.
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, keys, map_spec, role_arn, value};
+use support::wait_for;
+use support::world::{PATIENCE, World, keys, map_spec, role_arn, value};
 
 async fn world_with(name: &str) -> World {
     let world = World::start().await;

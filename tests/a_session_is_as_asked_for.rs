@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
-use crate::support::front::Call;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, keys, map_spec, role_arn, value};
+use support::front::Call;
+use support::wait_for;
+use support::world::{PATIENCE, World, keys, map_spec, role_arn, value};
 
 fn call_for(world: &World, role: &str) -> Call {
     let calls = world.aws.calls("AssumeRole");

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, keys, role_arn};
+use support::wait_for;
+use support::world::{PATIENCE, World, keys, role_arn};
 
 fn spec(changes: &Value) -> Value {
     let mut spec = json!({"roleName": "r", "secretName": "s", "secretType": "Map"});

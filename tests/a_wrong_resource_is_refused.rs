@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::support::world::World;
+use support::world::World;
 
 /// A good spec with something changed: `null` takes a field away.
 fn spec(changes: &Value) -> Value {

@@ -1,9 +1,9 @@
 use serde_json::json;
 
-use crate::support::free_port;
-use crate::support::front::Front;
-use crate::support::operator::OperatorCommand;
-use crate::support::world::{World, map_spec};
+use support::free_port;
+use support::front::Front;
+use support::operator::OperatorCommand;
+use support::world::{World, map_spec};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_waits_for_aws_and_takes_up_when_it_is_back() {

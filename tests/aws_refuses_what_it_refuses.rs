@@ -1,11 +1,11 @@
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::strict_aws::http::{HttpFront, clock};
-use crate::strict_aws::{ACCOUNT, Fault, Refusal, Reply, Request, Role, StrictAws, allow_all, open_role};
-use crate::support::operator::OperatorCommand;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn, value};
+use support::operator::OperatorCommand;
+use support::strict_aws::http::{HttpFront, clock};
+use support::strict_aws::{ACCOUNT, Fault, Refusal, Reply, Request, Role, StrictAws, allow_all, open_role};
+use support::wait_for;
+use support::world::{PATIENCE, World, map_spec, role_arn, value};
 
 const KEY: &str = "AKIAOPERATOR00000000";
 

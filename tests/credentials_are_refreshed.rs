@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::wait_for;
-use crate::support::world::{World, role_arn, value};
+use support::wait_for;
+use support::world::{World, role_arn, value};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_credentials_come_before_the_old_ones_end() {

@@ -1,8 +1,8 @@
 use serde_json::{Value, json};
 
-use crate::support::front::Treatment;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec};
+use support::front::Treatment;
+use support::wait_for;
+use support::world::{PATIENCE, World, map_spec};
 
 /// The events of a resource as `REASON type count`, the oldest first.
 fn told(world: &World, name: &str) -> Vec<String> {

@@ -3,7 +3,7 @@ use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
-use crate::support::world::{World, condition, keys, role_arn, value};
+use support::world::{World, condition, keys, role_arn, value};
 
 const ECR_URL: &str = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/my-repo";
 

@@ -4,10 +4,10 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::front::Treatment;
-use crate::support::jaeger::Jaeger;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn, value};
+use support::front::Treatment;
+use support::jaeger::Jaeger;
+use support::wait_for;
+use support::world::{PATIENCE, World, map_spec, role_arn, value};
 
 const OWN_KEY: &str = "AKIAOPERATOR00000000";
 const OWN_SECRET: &str = "the/operators+own/secret+access/key";

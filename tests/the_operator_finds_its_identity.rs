@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use serde_json::json;
 
-use crate::support::control_plane::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
-use crate::support::world::{World, map_spec, role_arn};
+use support::control_plane::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
+use support::world::{World, map_spec, role_arn};
 
 const POD_TOKEN: &str = "a-projected-token-of-the-pod";
 

@@ -3,11 +3,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::control_plane::rendered;
-use crate::support::front::{Front, Treatment};
-use crate::support::prometheus::{Prometheus, promtool};
-use crate::support::world::{PATIENCE, World, map_spec};
-use crate::support::{http, root, wait_for};
+use support::control_plane::rendered;
+use support::front::{Front, Treatment};
+use support::prometheus::{Prometheus, promtool};
+use support::world::{PATIENCE, World, map_spec};
+use support::{http, root, wait_for};
 
 fn refuse(aws: &Front, role: &'static str) {
     aws.treat(move |call| match call.parameter("RoleArn") {

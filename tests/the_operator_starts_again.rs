@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn};
+use support::wait_for;
+use support::world::{PATIENCE, World, map_spec, role_arn};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_asks_aws_for_nothing_and_notices_what_happened_meanwhile() {

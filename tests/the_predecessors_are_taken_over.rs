@@ -4,7 +4,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::support::world::{World, value};
+use support::world::{World, value};
 
 /// Lays a resource down as a predecessor leaves it, with its history for a status.
 async fn resource(world: &World, name: &str, status: &Value) -> AWSAssumeRole {

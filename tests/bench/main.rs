@@ -3,11 +3,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../strict_aws/mod.rs"]
-mod strict_aws;
-#[path = "../support/mod.rs"]
-mod support;
-
 use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
@@ -18,9 +13,9 @@ use kube::Api;
 use kube::api::ListParams;
 use serde_json::json;
 
-use strict_aws::http::{HttpFront, clock};
-use strict_aws::{StrictAws, allow_all, open_role};
 use support::operator::OperatorCommand;
+use support::strict_aws::http::{HttpFront, clock};
+use support::strict_aws::{StrictAws, allow_all, open_role};
 use support::world::{World, condition, role_arn};
 
 /// How many scrapes are measured.

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::support::control_plane::ControlPlane;
-use crate::support::jaeger::Jaeger;
-use crate::support::moto::Moto;
-use crate::support::operator::{OperatorCommand, binary};
-use crate::support::root;
+use support::control_plane::ControlPlane;
+use support::jaeger::Jaeger;
+use support::moto::Moto;
+use support::operator::{OperatorCommand, binary};
+use support::root;
 
 /// The access key of the local environment. moto takes any.
 const ACCESS_KEY_ID: &str = "AKIALOCAL00000000000";

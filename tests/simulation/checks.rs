@@ -7,8 +7,8 @@ use aws_assume_role::resource::AWSAssumeRoleStatus;
 use k8s_openapi::jiff::Timestamp;
 
 use crate::figures::Figures;
-use crate::strict_aws::StrictAws;
 use crate::time::Time;
+use support::strict_aws::StrictAws;
 
 /// How long things must have been well within the overlap before an end counts as avoidable, in seconds: the longest pause between
 /// attempts, a call that hangs, and the restart of an actor.

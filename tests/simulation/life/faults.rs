@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use super::Life;
 use crate::checks::Checks;
-use crate::strict_aws::{Fault, Refusal, Request};
+use support::strict_aws::{Fault, Refusal, Request};
 
 /// What fails at AWS by itself.
 pub(super) struct AwsFaults {

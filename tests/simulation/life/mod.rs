@@ -18,9 +18,9 @@ use tokio::task::JoinHandle;
 use crate::api_server::ApiServer;
 use crate::checks::Checks;
 use crate::figures::Figures;
-use crate::strict_aws::in_process::InProcess;
-use crate::strict_aws::{StrictAws, allow_all};
 use crate::time::Time;
+use support::strict_aws::in_process::InProcess;
+use support::strict_aws::{StrictAws, allow_all};
 
 use faults::AwsFaults;
 use operator::{WatchedAws, silence_planted_panics};

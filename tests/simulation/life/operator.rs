@@ -15,7 +15,7 @@ use ractor::Actor;
 
 use super::Life;
 use crate::checks::Checks;
-use crate::strict_aws::in_process::InProcess;
+use support::strict_aws::in_process::InProcess;
 
 pub(super) fn silence_planted_panics() {
     static ONCE: Once = Once::new();

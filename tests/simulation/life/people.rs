@@ -6,7 +6,7 @@ use aws_assume_role::resource::{AWSAssumeRoleSpec, SecretType, TemplateSpec};
 
 use super::Life;
 use crate::api_server::Stored;
-use crate::strict_aws::open_role;
+use support::strict_aws::open_role;
 
 impl Life {
     // --- resources

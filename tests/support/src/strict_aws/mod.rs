@@ -3,9 +3,6 @@
 //! One core with two fronts: [`in_process`] for the simulation, [`http`] for the operator as a process. Each rule names the page that it
 //! comes from. Every call is recorded; a plan can make any call fail, in any of the ways in which networks and services fail.
 
-// Three test programs share this; none uses all of it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::large_enum_variant)]
-
 mod answers;
 mod calls;
 pub mod http;

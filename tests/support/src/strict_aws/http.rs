@@ -1,7 +1,5 @@
 //! The strict AWS over HTTP: the query protocol of STS, the JSON protocol of ECR, Signature Version 4.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -217,9 +215,4 @@ fn http_date(time: Timestamp) -> String {
 /// A clock that is apart from the machine's.
 pub fn clock(apart: SignedDuration) -> impl Fn() -> Timestamp + Send + Sync + 'static {
     move || Timestamp::now() + apart
-}
-
-/// For plans: so many seconds.
-pub const fn seconds(number: u64) -> Duration {
-    Duration::from_secs(number)
 }
