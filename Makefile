@@ -24,7 +24,7 @@ down: ## Ends the local cluster.
 test: build ## Runs all tests: format, lints, unit tests, end-to-end tests.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- --deny warnings
-	cargo test --workspace --lib --bins
+	cargo test --workspace --lib --bins --test the_house
 	cargo test --test simulation -- --nocapture
 	cargo test --test stories -- --test-threads=4
 
