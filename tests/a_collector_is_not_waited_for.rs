@@ -7,13 +7,12 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use support::operator::OperatorCommand;
+use support::fixtures::{map_spec, role_arn};
 use support::strict_aws::http::{HttpFront, clock};
-use support::strict_aws::{StrictAws, allow_all, open_role};
+use support::strict_aws::{StrictAws, open_role};
 use support::wait_for;
-use support::world::{PATIENCE, World, map_spec, role_arn};
+use support::world::{PATIENCE, World};
 
-const KEY: &str = "AKIAOPERATOR00000000";
 const RESOURCES: usize = 50;
 const ROUNDS: usize = 20;
 
@@ -61,13 +60,11 @@ async fn a_thousand_refreshes_past_a_mute_collector(protocol: &str) {
     let mut world = World::without_operator().await;
     let collector = Mute::start().await;
     let aws = StrictAws::new(clock(SignedDuration::ZERO));
-    aws.add_user("operator", KEY, "its-secret", allow_all());
     let front = HttpFront::start(aws.clone()).await;
-    let command = OperatorCommand::new(&world.cluster.operator_kubeconfig(), front.url())
-        .with_access_key(KEY, "its-secret")
+    let command = world
+        .operator_command_for(front.url())
+        .with_traces(&format!("http://{}", collector.address), protocol)
         .env("AWS_CALL_RATE", "1000")
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address))
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
         // Whoever waited for it would wait for longer than this test.
         .env("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000")
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")

@@ -13,7 +13,8 @@ use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use ractor::Actor;
 
-use support::world::{World, map_spec, role_arn};
+use support::fixtures::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, map_spec, role_arn};
+use support::world::World;
 
 /// The real AWS client, but for one role with which it panics twice.
 struct Panicking {
@@ -56,7 +57,7 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
         .unwrap();
     let aws = Arc::new(Panicking {
         aws: SdkAws::new(
-            &world.aws_configuration("AKIAOPERATOR00000000", "secret", None),
+            &world.aws_configuration(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None),
             Metrics::default(),
         ),
         panics: AtomicUsize::new(0),

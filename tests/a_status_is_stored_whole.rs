@@ -3,8 +3,9 @@ use aws_assume_role::cluster::{Cluster, ClusterError};
 use aws_assume_role::resource::AWSAssumeRoleStatus;
 use aws_assume_role::wanted::ResourceKey;
 
+use support::fixtures::map_spec;
 use support::wait_for;
-use support::world::{PATIENCE, World, map_spec};
+use support::world::{PATIENCE, World};
 
 /// Asked of the operator's own client, since no story can delete a resource and make it again in the middle of a write.
 #[tokio::test(flavor = "multi_thread")]

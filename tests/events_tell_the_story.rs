@@ -1,8 +1,9 @@
 use serde_json::{Value, json};
 
+use support::fixtures::map_spec;
 use support::front::Treatment;
 use support::wait_for;
-use support::world::{PATIENCE, World, map_spec};
+use support::world::{PATIENCE, World};
 
 /// The events of a resource as `REASON type count`, the oldest first.
 fn told(world: &World, name: &str) -> Vec<String> {
@@ -44,10 +45,9 @@ async fn from_the_first_success_to_failure_and_back() {
     .await;
 
     // The same failure again is the same event once more.
-    world.aws.treat(|call| match call.action.as_str() {
-        "AssumeRole" => Treatment::refusal(400, "Throttling", "Rate exceeded"),
-        _ => Treatment::Pass,
-    });
+    world
+        .aws
+        .treat_assume_role(Treatment::refusal(400, "Throttling", "Rate exceeded"));
     world.request_refresh("told", "2");
     told_so(&world, "told", &["Issued Normal 1", "RefreshFailed Warning 2"]).await;
     world.aws.treat(|_| Treatment::Pass);
@@ -70,8 +70,7 @@ async fn from_the_first_success_to_failure_and_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_and_a_conflict() {
     let world = World::start().await;
-    let spec = |secret: &str| json!({"roleName": "mine", "secretName": secret, "secretType": "Map"});
-    world.apply("mine", &spec("mine")).unwrap();
+    world.apply("mine", &map_spec("mine")).unwrap();
     world.ready("mine").await;
     world
         .cluster
@@ -81,7 +80,7 @@ async fn a_repair_and_a_conflict() {
     world
         .cluster
         .kubectl_ok(&["create", "secret", "generic", "taken", "--from-literal=key=value"]);
-    world.apply("late", &spec("taken")).unwrap();
+    world.apply("late", &map_spec("taken")).unwrap();
     told_so(&world, "late", &["SecretConflict Warning 1"]).await;
 }
 

@@ -4,12 +4,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use support::fixtures::{ACCESS_KEY_ID, ecr_spec, map_spec, role_arn, with};
 use support::front::Treatment;
 use support::jaeger::Jaeger;
 use support::wait_for;
-use support::world::{PATIENCE, World, map_spec, role_arn, value};
+use support::world::{PATIENCE, World, value};
 
-const OWN_KEY: &str = "AKIAOPERATOR00000000";
+/// With the characters that are written in more than one way.
 const OWN_SECRET: &str = "the/operators+own/secret+access/key";
 
 /// Everything that AWS gave out so far and that nobody is to see, and the operator's own secret.
@@ -86,24 +87,18 @@ async fn with_everything_logged_and_everything_traced() {
     let jaeger = Jaeger::start(world.folder()).await;
     let command = world
         .operator_command()
-        .with_access_key(OWN_KEY, OWN_SECRET)
+        .with_access_key(ACCESS_KEY_ID, OWN_SECRET)
+        .with_traces(jaeger.grpc_endpoint(), "grpc")
         .env("RUST_LOG", "trace")
-        .env("LOG_FORMAT", "json")
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.grpc_endpoint())
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-        .env("OTEL_BSP_SCHEDULE_DELAY", "200");
+        .env("LOG_FORMAT", "json");
     world.run_operator(&command);
 
     // Every type, and everything that can happen to it.
-    let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/app";
     let data = json!({"all": "{{ accessKeyId }} {{ secretAccessKey }} {{ sessionToken }}"});
     for (name, more) in [
         ("map", json!({"secretType": "Map"})),
         ("file", json!({"secretType": "File"})),
-        (
-            "images",
-            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url}),
-        ),
+        ("images", ecr_spec("images")),
         ("process", json!({"secretType": "CredentialProcess"})),
         (
             "template",
@@ -118,9 +113,7 @@ async fn with_everything_logged_and_everything_traced() {
             json!({"secretType": "Template", "template": {"data": {"all": "{{ secretAccessKey | int }}"}}}),
         ),
     ] {
-        let mut spec = json!({"roleArn": role_arn(name), "secretName": name});
-        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        world.apply(name, &spec).unwrap();
+        world.apply(name, &with(map_spec(name), &more)).unwrap();
     }
     for name in ["map", "file", "images", "process", "template"] {
         world.ready(name).await;
@@ -128,14 +121,7 @@ async fn with_everything_logged_and_everything_traced() {
     world.condition("broken", "Ready", "False", "TemplateError").await;
     world.condition("fails", "Ready", "False", "TemplateError").await;
     // Edited, deleted, in the way, refused, not understood, asked for again, deleted in the middle.
-    world.cluster.kubectl_ok(&[
-        "patch",
-        "secret",
-        "map",
-        "--type=merge",
-        "--patch",
-        r#"{"stringData":{"awsSessionToken":"edited"}}"#,
-    ]);
+    world.patch("secret", "map", &json!({"stringData": {"awsSessionToken": "edited"}}));
     world.cluster.kubectl_ok(&["delete", "secret", "file"]);
     world
         .cluster
@@ -154,10 +140,7 @@ async fn with_everything_logged_and_everything_traced() {
         world.condition(name, "Ready", "False", reason).await;
     }
     world.apply("hangs", &map_spec("hangs")).unwrap();
-    wait_for("a hanging call", PATIENCE, async || {
-        (world.aws.hanging() == 1).then_some(())
-    })
-    .await;
+    world.hanging_calls(1).await;
     world.delete("hangs");
     world.request_refresh("--all", "1");
     wait_for("the repairs", PATIENCE, async || {

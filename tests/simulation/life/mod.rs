@@ -19,13 +19,12 @@ use crate::api_server::ApiServer;
 use crate::checks::Checks;
 use crate::figures::Figures;
 use crate::time::Time;
+use support::fixtures::ACCESS_KEY_ID;
+use support::strict_aws::StrictAws;
 use support::strict_aws::in_process::InProcess;
-use support::strict_aws::{StrictAws, allow_all};
 
 use faults::AwsFaults;
 use operator::{WatchedAws, silence_planted_panics};
-
-const KEY: &str = "AKIAOPERATOR00000000";
 
 /// What a life follows from.
 pub struct Setting {
@@ -79,7 +78,6 @@ impl Life {
         let told = time.clone();
         let aws = StrictAws::new(move || told.now());
         aws.forget_calls();
-        aws.add_user("operator", KEY, "secret", allow_all());
         let checks = Checks::new(setting.seed, time.clone(), aws.clone());
         let (aws_down, aws_faults): (Arc<Mutex<bool>>, _) = (Arc::default(), Arc::new(Mutex::new(true)));
         let mut faults = AwsFaults {
@@ -93,7 +91,7 @@ impl Life {
         let way = Arc::new(WatchedAws {
             aws: InProcess {
                 aws: aws.clone(),
-                access_key_id: KEY.to_owned(),
+                access_key_id: ACCESS_KEY_ID.to_owned(),
                 latency: Duration::from_millis(80),
                 identity: Arc::default(),
             },

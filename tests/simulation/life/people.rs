@@ -6,6 +6,7 @@ use aws_assume_role::resource::{AWSAssumeRoleSpec, SecretType, TemplateSpec};
 
 use super::Life;
 use crate::api_server::Stored;
+use support::fixtures::{ECR_URL, role_arn};
 use support::strict_aws::open_role;
 
 impl Life {
@@ -49,8 +50,7 @@ impl Life {
                 SecretType::Template
             }
             _ => {
-                let url = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app";
-                spec.ecr_repository_url = Some(url.to_owned());
+                spec.ecr_repository_url = Some(ECR_URL.to_owned());
                 SecretType::EcrDockerConfigJson
             }
         };
@@ -59,7 +59,7 @@ impl Life {
     /// A role that exists, for a resource that is known by it.
     fn role(&mut self, name: &str) -> String {
         self.number += 1;
-        let arn = format!("arn:aws:iam::123456789012:role/{name}-{}", self.number);
+        let arn = role_arn(&format!("{name}-{}", self.number));
         self.aws.add_role(&arn, open_role());
         arn
     }

@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use tokio::task::JoinHandle;
 
+use super::fixtures::role_arn;
 use super::http::{self, HttpClient};
 
 /// One call to AWS.
@@ -124,6 +125,23 @@ impl Front {
     /// From now on the rule says what is done with each call.
     pub fn treat(&self, rule: impl Fn(&Call) -> Treatment + Send + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    /// From now on this is done with each call of `AssumeRole`.
+    pub fn treat_assume_role(&self, treatment: Treatment) {
+        self.treat(move |call| match call.action.as_str() {
+            "AssumeRole" => treatment.clone(),
+            _ => Treatment::Pass,
+        });
+    }
+
+    /// From now on this is done with each call for a role.
+    pub fn treat_role(&self, name: &str, treatment: Treatment) {
+        let arn = role_arn(name);
+        self.treat(move |call| match call.parameter("RoleArn") {
+            Some(role) if role == arn => treatment.clone(),
+            _ => Treatment::Pass,
+        });
     }
 
     /// The calls of that action so far.

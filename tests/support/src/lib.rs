@@ -6,6 +6,7 @@
 
 pub mod certificates;
 pub mod control_plane;
+pub mod fixtures;
 pub mod front;
 pub mod http;
 pub mod jaeger;

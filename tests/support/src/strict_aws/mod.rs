@@ -19,12 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+use crate::fixtures::{ACCESS_KEY_ID, ACCOUNT, SECRET_ACCESS_KEY};
+
 pub use calls::{AssumeRole, Call, Fault, Refusal, Reply, Request};
 use state::State;
 pub use state::{Principal, Role, SessionFacts};
-
-/// The account of the operator.
-pub const ACCOUNT: &str = "123456789012";
 
 type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -36,9 +35,9 @@ pub struct StrictAws {
 }
 
 impl StrictAws {
-    /// An AWS without anybody in it, that lives by a clock.
+    /// An AWS that lives by a clock, with nobody in it but the operator, whose access key may do everything.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self {
+        let aws = Self {
             now: Arc::new(now),
             state: Arc::new(Mutex::new(State {
                 principals: HashMap::new(),
@@ -52,7 +51,14 @@ impl StrictAws {
                 counts: BTreeMap::new(),
                 number: 0,
             })),
-        }
+        };
+        aws.set_operator_policy(allow_all());
+        aws
+    }
+
+    /// Gives the operator another policy.
+    pub fn set_operator_policy(&self, policy: Value) {
+        self.add_user("operator", ACCESS_KEY_ID, SECRET_ACCESS_KEY, policy);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
