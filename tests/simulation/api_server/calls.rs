@@ -252,7 +252,7 @@ impl Cluster for ApiServer {
         })
         .inspect(|answer| {
             if matches!(answer, Err(ClusterError::Unavailable(_))) {
-                self.checks.status_unsure(&resource.uid);
+                self.checks.status_unknown(&resource.uid);
             }
         })
         .boxed()

@@ -14,7 +14,7 @@ impl ApiServer {
 
     /// The watches are set up again, which begins with a list.
     pub fn mend_watches(&self) {
-        self.checks.all_statuses_unsure();
+        self.checks.all_statuses_unknown();
         let mut state = self.state();
         state.broken = false;
         state.list();

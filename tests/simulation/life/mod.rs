@@ -122,10 +122,10 @@ impl Life {
         }
         self.start_operator().await;
         let (checks, end) = (self.checks.clone(), setting.days * 86_400);
-        let looking = tokio::spawn(async move {
+        let checking = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(60)).await;
-                checks.look();
+                checks.check_secrets();
             }
         });
         while self.time.seconds() < end {
@@ -133,7 +133,7 @@ impl Life {
             tokio::time::sleep(Duration::from_secs(pause)).await;
             self.something_happens().await;
         }
-        looking.abort();
+        checking.abort();
     }
 
     async fn something_happens(&mut self) {
@@ -177,7 +177,7 @@ impl Life {
         self.api.stop_faults();
         // The longest suspension and the longest pause after a refusal.
         tokio::time::sleep(Duration::from_secs(20_000 + 600)).await;
-        self.checks.look();
+        self.checks.check_secrets();
     }
 
     fn judge(&self) {
@@ -189,7 +189,7 @@ impl Life {
             let wanted = watched.wanted.as_ref().unwrap();
             let complain = |what: &str| {
                 self.checks
-                    .broken(&format!("at the end {name}: {what}: {:?}", resource.status))
+                    .fail(&format!("at the end {name}: {what}: {:?}", resource.status))
             };
             let status = resource.status.clone().unwrap_or_default();
             if status.observed_generation != resource.metadata.generation {
@@ -227,7 +227,7 @@ impl Life {
         for (name, secret) in &secrets {
             if secret.content != "foreign" && wanted_names.get(name) != secret.owner().as_ref() {
                 self.checks
-                    .broken(&format!("at the end Secret {name} is there and nobody wants it"));
+                    .fail(&format!("at the end Secret {name} is there and nobody wants it"));
             }
         }
     }

@@ -50,12 +50,12 @@ impl Aws for WatchedAws {
         let uid = self.owners.lock().unwrap().get(&request.role_arn).cloned();
         if let Some(uid) = uid {
             let uid = uid.as_str();
-            self.checks.asked(uid);
+            self.checks.called(uid);
             let panics = self.random.lock().unwrap().u32(0..20_000) == 0;
             if panics {
                 self.checks.count("actor: panic");
-                self.checks.reason(uid);
-                self.checks.status_unsure(uid);
+                self.checks.allow_call(uid);
+                self.checks.status_unknown(uid);
                 std::panic::panic_any("planted");
             }
         }
@@ -93,7 +93,7 @@ impl Life {
         let Some((supervisor, ended)) = self.operator.take() else {
             return;
         };
-        self.checks.hinder("operator");
+        self.checks.begin_outage("operator");
         match self.random.bool() {
             true => {
                 self.checks.count("operator: killed");
@@ -108,9 +108,9 @@ impl Life {
         self.api.drop_watches();
         let pause = self.random.u64(1..400);
         tokio::time::sleep(Duration::from_secs(pause)).await;
-        self.checks.reason_for_all();
-        self.checks.all_statuses_unsure();
+        self.checks.allow_calls_of_all();
+        self.checks.all_statuses_unknown();
         self.start_operator().await;
-        self.checks.release("operator");
+        self.checks.end_outage("operator");
     }
 }

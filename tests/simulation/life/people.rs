@@ -104,7 +104,7 @@ impl Life {
 
     pub(super) fn change(&mut self, name: &str) {
         let Some(uid) = self.uid(name) else { return };
-        self.checks.reason(&uid);
+        self.checks.allow_call(&uid);
         match self.random.u32(0..5) {
             0 => {
                 self.checks.count("spec: role");
@@ -147,7 +147,7 @@ impl Life {
     pub(super) fn request(&mut self, name: &str) {
         let Some(uid) = self.uid(name) else { return };
         self.checks.count("resource: refresh requested");
-        self.checks.reason(&uid);
+        self.checks.allow_call(&uid);
         self.number += 1;
         self.api.request_refresh(name, &self.number.to_string());
     }
@@ -155,14 +155,14 @@ impl Life {
     pub(super) fn suspend_for_a_while(&mut self, name: &str) {
         let Some(uid) = self.uid(name) else { return };
         self.checks.count("resource: suspended");
-        self.checks.hinder_one(&uid);
+        self.checks.begin_outage_of(&uid);
         self.api.change(name, |spec| spec.suspend = Some(true));
         let (api, checks, name) = (self.api.clone(), self.checks.clone(), name.to_owned());
         let pause = self.random.u64(60..20_000);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(pause)).await;
-            checks.reason(&uid);
-            checks.release_one(&uid);
+            checks.allow_call(&uid);
+            checks.end_outage_of(&uid);
             api.change(&name, |spec| spec.suspend = None);
         });
     }
@@ -175,7 +175,7 @@ impl Life {
             return;
         };
         self.checks.count("aws: role away");
-        self.checks.hinder_one(&uid);
+        self.checks.begin_outage_of(&uid);
         self.aws.remove_role(&arn);
         let (aws, checks) = (self.aws.clone(), self.checks.clone());
         let pause = self.random.u64(60..7200);
@@ -184,7 +184,7 @@ impl Life {
             aws.add_role(&arn, open_role());
             // A refusal is tried again after five minutes at the latest.
             tokio::time::sleep(Duration::from_secs(300)).await;
-            checks.release_one(&uid);
+            checks.end_outage_of(&uid);
         });
     }
 
@@ -199,7 +199,7 @@ impl Life {
         if self.api.secret(&secret).and_then(|stored| stored.owner()) != Some(uid.clone()) {
             return;
         }
-        self.checks.reason(&uid);
+        self.checks.allow_call(&uid);
         let spoil = |stored: &mut Stored| {
             stored.spoilt = true;
             let provenance = stored.seen.provenance.as_mut().unwrap();
