@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use support::aws_proxy::Treatment;
 use support::fixtures::{map_spec, role_arn, with};
-use support::front::Treatment;
 use support::wait_for;
 use support::world::World;
 

@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use support::aws_proxy::Treatment;
 use support::fixtures::{ecr_spec, map_spec, role_arn};
-use support::front::Treatment;
 use support::jaeger::Jaeger;
 use support::traces::Trace;
 use support::wait_for;

@@ -1,7 +1,7 @@
 use serde_json::json;
 
+use support::aws_proxy::Treatment;
 use support::fixtures::{map_spec, role_arn, with};
-use support::front::Treatment;
 use support::world::{World, condition};
 
 /// moto evaluates the caller's policy, and refuses as AWS does.

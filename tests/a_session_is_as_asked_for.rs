@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
+use support::aws_proxy::Call;
 use support::fixtures::{ecr_spec, map_spec, role_arn, with};
-use support::front::Call;
 use support::wait_for;
 use support::world::{PATIENCE, World, keys, value};
 

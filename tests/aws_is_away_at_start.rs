@@ -1,6 +1,6 @@
+use support::aws_proxy::AwsProxy;
 use support::fixtures::map_spec;
 use support::free_port;
-use support::front::Front;
 use support::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -13,7 +13,7 @@ async fn the_operator_waits_for_aws_and_takes_up_when_it_is_back() {
     let away = world.condition("patient", "Ready", "False", "AwsUnavailable").await;
     assert!(away.message.contains("It will be tried again"), "{}", away.message);
 
-    let _aws = Front::start_at(world.moto.url(), port).await;
+    let _aws = AwsProxy::start_at(world.moto.url(), port).await;
     world.ready("patient").await;
     assert!(world.operator.as_mut().unwrap().is_running());
 }

@@ -2,23 +2,23 @@ use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use support::fixtures::{ACCESS_KEY_ID, ACCOUNT, ECR_URL, ecr_spec, map_spec, role_arn, with};
-use support::strict_aws::http::{HttpFront, clock};
+use support::strict_aws::http::{HttpServer, clock};
 use support::strict_aws::{Fault, Refusal, Reply, Request, Role, StrictAws, open_role};
 use support::wait_for;
 use support::world::{PATIENCE, World, value};
 
 /// A world whose AWS refuses what AWS refuses. Its clock is apart from the operator's by so much.
-async fn strict_world(apart: SignedDuration) -> (World, StrictAws, HttpFront) {
+async fn strict_world(apart: SignedDuration) -> (World, StrictAws, HttpServer) {
     let mut world = World::without_operator().await;
     let aws = StrictAws::new(clock(apart));
-    let front = HttpFront::start(aws.clone()).await;
-    world.run_operator(&world.operator_command_for(front.url()));
-    (world, aws, front)
+    let server = HttpServer::start(aws.clone()).await;
+    world.run_operator(&world.operator_command_for(server.url()));
+    (world, aws, server)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_refusal_has_its_reason_and_its_remedy() {
-    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let (world, aws, _server) = strict_world(SignedDuration::ZERO).await;
     let trust = |condition: Value| Role {
         trust: json!({"Statement": [{
             "Effect": "Allow", "Action": "sts:AssumeRole", "Condition": condition,
@@ -72,8 +72,8 @@ async fn each_refusal_has_its_reason_and_its_remedy() {
         ),
     ] {
         world.apply(name, &with(map_spec(role), &more)).unwrap();
-        let told = world.condition(name, "Ready", "False", reason).await;
-        assert!(told.message.contains(part), "{name}: {}", told.message);
+        let condition = world.condition(name, "Ready", "False", reason).await;
+        assert!(condition.message.contains(part), "{name}: {}", condition.message);
     }
     // What mends them mends them.
     let mended = with(map_spec("external"), &json!({"session": {"externalId": "the-id"}}));
@@ -85,23 +85,24 @@ async fn each_refusal_has_its_reason_and_its_remedy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_of_the_operators_own_is_told_from_a_trust_policy() {
-    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let (world, aws, _server) = strict_world(SignedDuration::ZERO).await;
     let policy = json!({"Statement": [{"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}]});
     aws.set_operator_policy(policy);
     aws.add_role(&role_arn("open"), open_role());
     world.apply("open", &map_spec("open")).unwrap();
-    let told = world.condition("open", "Ready", "False", "NotPermitted").await;
+    let condition = world.condition("open", "Ready", "False", "NotPermitted").await;
     assert!(
-        told.message
+        condition
+            .message
             .contains("Give arn:aws:iam::123456789012:user/operator a policy"),
         "{}",
-        told.message
+        condition.message
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_token_opens_its_repository_and_no_other() {
-    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let (world, aws, _server) = strict_world(SignedDuration::ZERO).await;
     aws.add_role(&role_arn("pull"), open_role());
     world.apply("pull", &ecr_spec("pull")).unwrap();
     world.ready("pull").await;
@@ -119,7 +120,7 @@ async fn a_registry_token_opens_its_repository_and_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_aws_answers_the_operator_recovers_and_leaks_nothing() {
-    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let (world, aws, _server) = strict_world(SignedDuration::ZERO).await;
     let faults = [
         ("reset", Fault::Reset, "AwsUnavailable"),
         ("garbage", Fault::Garbage, "AwsUnavailable"),
@@ -149,10 +150,10 @@ async fn whatever_aws_answers_the_operator_recovers_and_leaks_nothing() {
     ];
     for (role, fault, reason) in faults {
         aws.add_role(&role_arn(role), open_role());
-        aws.plan(move |request| matches!(request, Request::AssumeRole(_)).then(|| fault.clone()));
+        aws.inject_faults(move |request| matches!(request, Request::AssumeRole(_)).then(|| fault.clone()));
         world.apply(role, &map_spec(role)).unwrap();
         world.condition(role, "Ready", "False", reason).await;
-        aws.plan(|_| None);
+        aws.inject_faults(|_| None);
         world.ready(role).await;
     }
     let log = world.operator_log();
@@ -167,7 +168,7 @@ async fn whatever_aws_answers_the_operator_recovers_and_leaks_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_behind_does_not_make_refreshes_late() {
     let apart = SignedDuration::from_secs(120);
-    let (world, aws, _front) = strict_world(apart).await;
+    let (world, aws, _server) = strict_world(apart).await;
     aws.add_role(&role_arn("ahead"), open_role());
     let spec = with(map_spec("ahead"), &json!({"refreshBeforeSeconds": 880}));
     world.apply("ahead", &spec).unwrap();
@@ -191,7 +192,7 @@ async fn a_clock_that_is_behind_does_not_make_refreshes_late() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_asks_a_strict_aws_for_nothing() {
-    let (mut world, aws, front) = strict_world(SignedDuration::ZERO).await;
+    let (mut world, aws, server) = strict_world(SignedDuration::ZERO).await;
     for role in ["one", "two", "three"] {
         aws.add_role(&role_arn(role), open_role());
         world.apply(role, &map_spec(role)).unwrap();
@@ -199,7 +200,7 @@ async fn a_restart_asks_a_strict_aws_for_nothing() {
     }
     let before = aws.calls().len();
     drop(world.operator.take());
-    world.run_operator(&world.operator_command_for(front.url()));
+    world.run_operator(&world.operator_command_for(server.url()));
     wait_for("three looks", PATIENCE, async || {
         (world.operator_log().matches("still valid").count() >= 3).then_some(())
     })
@@ -210,13 +211,17 @@ async fn a_restart_asks_a_strict_aws_for_nothing() {
 /// The stand-in itself is answered by the real SDK: a wrong secret is found out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_signature_is_refused() {
-    let (mut world, aws, front) = strict_world(SignedDuration::ZERO).await;
+    let (mut world, aws, server) = strict_world(SignedDuration::ZERO).await;
     drop(world.operator.take());
-    let command = world.operator_command_for(front.url());
+    let command = world.operator_command_for(server.url());
     world.run_operator(&command.with_access_key(ACCESS_KEY_ID, "not-its-secret"));
     world.apply("open", &map_spec("open")).unwrap();
-    let told = world.condition("open", "Ready", "False", "NoIdentity").await;
-    assert!(told.message.contains("SignatureDoesNotMatch"), "{}", told.message);
+    let condition = world.condition("open", "Ready", "False", "NoIdentity").await;
+    assert!(
+        condition.message.contains("SignatureDoesNotMatch"),
+        "{}",
+        condition.message
+    );
     let right = aws.answer(ACCESS_KEY_ID, None, "eu-west-1", &Request::GetCallerIdentity, None);
     assert!(matches!(right, Ok(Reply::Identity { .. })));
 }
@@ -224,7 +229,7 @@ async fn a_wrong_signature_is_refused() {
 /// Forty resources against an AWS that takes five calls a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn throttling_slows_everybody_down_and_stops_nobody() {
-    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let (world, aws, _server) = strict_world(SignedDuration::ZERO).await;
     aws.throttle(5.0, 5.0);
     let names: Vec<_> = (0..40).map(|number| format!("many-{number}")).collect();
     for name in &names {

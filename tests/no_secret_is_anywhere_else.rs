@@ -4,8 +4,8 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
+use support::aws_proxy::Treatment;
 use support::fixtures::{ACCESS_KEY_ID, ecr_spec, map_spec, role_arn, with};
-use support::front::Treatment;
 use support::jaeger::Jaeger;
 use support::wait_for;
 use support::world::{PATIENCE, World, value};
@@ -52,8 +52,8 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// All that the operator tells, by where it tells it.
-async fn told(world: &World, jaeger: &Jaeger) -> Vec<(&'static str, String)> {
+/// All that the operator puts out, by where it does.
+async fn outputs(world: &World, jaeger: &Jaeger) -> Vec<(&'static str, String)> {
     let resources = world.cluster.kubectl_ok(&["get", "aar", "-A", "-o", "json"]);
     let resources: Value = serde_json::from_str(&resources).unwrap();
     let statuses = resources["items"].as_array().unwrap().iter();
@@ -72,10 +72,11 @@ async fn told(world: &World, jaeger: &Jaeger) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Where a secret is told.
-fn leaks(told: &[(&'static str, String)], secrets: &BTreeSet<String>) -> BTreeSet<&'static str> {
+/// Where a secret is put out.
+fn leaks(outputs: &[(&'static str, String)], secrets: &BTreeSet<String>) -> BTreeSet<&'static str> {
     let forms: Vec<String> = secrets.iter().flat_map(|secret| forms(secret)).collect();
-    told.iter()
+    outputs
+        .iter()
         .filter(|(_, text)| forms.iter().any(|form| text.contains(form.as_str())))
         .map(|(place, _)| *place)
         .collect()
@@ -153,7 +154,7 @@ async fn with_everything_logged_and_everything_traced() {
     assert!(secrets.len() > 12, "keys and tokens of each: {}", secrets.len());
     // The traces leave a moment later than the rest.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    let before = told(&world, &jaeger).await;
+    let before = outputs(&world, &jaeger).await;
     for (place, text) in &before {
         assert!(text.len() > 500, "there is nothing to search in {place}: {text}");
     }
@@ -168,7 +169,7 @@ async fn with_everything_logged_and_everything_traced() {
     let everywhere = BTreeSet::from(["events", "log", "metrics", "status", "traces"]);
     let secrets = BTreeSet::from([key, password.clone()]);
     wait_for("the planted one everywhere", PATIENCE, async || {
-        (leaks(&told(&world, &jaeger).await, &secrets) == everywhere).then_some(())
+        (leaks(&outputs(&world, &jaeger).await, &secrets) == everywhere).then_some(())
     })
     .await;
     let encoded = vec![(

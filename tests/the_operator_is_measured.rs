@@ -3,14 +3,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use support::aws_proxy::{AwsProxy, Treatment};
 use support::control_plane::rendered;
 use support::fixtures::map_spec;
-use support::front::{Front, Treatment};
 use support::prometheus::{Prometheus, promtool};
 use support::world::{PATIENCE, World};
 use support::{http, root, wait_for};
 
-fn refuse(aws: &Front, role: &str) {
+fn refuse(aws: &AwsProxy, role: &str) {
     aws.treat_role(role, Treatment::refusal(403, "AccessDenied", "not you"));
 }
 
@@ -83,12 +83,12 @@ async fn ready_is_who_knows_the_resources_and_alive_who_answers() {
     let path = world.folder().join("nowhere.kubeconfig");
     std::fs::write(&path, nowhere.to_string()).unwrap();
     world.start_operator_with(|command| command.env("KUBECONFIG", path.to_str().unwrap()));
-    let told = wait_for("the supervisor", PATIENCE, async || {
+    let answer = wait_for("the supervisor", PATIENCE, async || {
         let (status, text) = status_of(&world, "/readyz").await?;
         (status == 503 && text.contains("not listed")).then_some(text)
     })
     .await;
-    assert!(told.contains("Secrets"));
+    assert!(answer.contains("Secrets"));
     assert_eq!(
         status_of(&world, "/livez").await.unwrap().0,
         200,

@@ -13,7 +13,7 @@ use kube::api::ListParams;
 use serde_json::json;
 
 use support::fixtures::{list, map_spec, resource, role_arn, with};
-use support::strict_aws::http::{HttpFront, clock};
+use support::strict_aws::http::{HttpServer, clock};
 use support::strict_aws::{StrictAws, open_role};
 use support::world::{World, condition};
 
@@ -28,7 +28,7 @@ async fn main() {
         .unwrap_or(2000);
     let mut world = World::without_operator().await;
     let aws = StrictAws::new(clock(SignedDuration::ZERO));
-    let front = HttpFront::start(aws.clone()).await;
+    let aws_server = HttpServer::start(aws.clone()).await;
     println!("making {number} resources ...");
     for chunk in (0..number).collect::<Vec<_>>().chunks(500) {
         let resources = chunk.iter().map(|index| {
@@ -44,7 +44,7 @@ async fn main() {
     }
 
     let command = world
-        .operator_command_for(front.url())
+        .operator_command_for(aws_server.url())
         .env("AWS_CALL_RATE", "1000")
         .env("RUST_LOG", "warn");
     let started = Instant::now();

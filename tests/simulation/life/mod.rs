@@ -86,7 +86,7 @@ impl Life {
             down: aws_down.clone(),
             on: aws_faults.clone(),
         };
-        aws.plan(move |request| faults.next(request));
+        aws.inject_faults(move |request| faults.next(request));
         let owners: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
         let way = Arc::new(WatchedAws {
             aws: InProcess {

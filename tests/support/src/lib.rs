@@ -4,10 +4,10 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod aws_proxy;
 pub mod certificates;
 pub mod control_plane;
 pub mod fixtures;
-pub mod front;
 pub mod http;
 pub mod jaeger;
 pub mod moto;

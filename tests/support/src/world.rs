@@ -1,4 +1,4 @@
-//! A world for a story: a control plane of its own, moto behind a window, and the operator when the story wants it.
+//! A world for a story: a control plane of its own, moto behind a proxy, and the operator when the story wants it.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use kube::Api;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::aws_proxy::AwsProxy;
 use super::control_plane::ControlPlane;
 use super::fixtures::{ACCESS_KEY_ID, NAMESPACE, SECRET_ACCESS_KEY, list, map_spec, resource, role_arn};
-use super::front::Front;
 use super::moto::Moto;
 use super::operator::OperatorCommand;
 use super::process::Process;
@@ -29,8 +29,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct World {
     /// The operator, if it runs.
     pub operator: Option<Process>,
-    /// The window before moto.
-    pub aws: Front,
+    /// The proxy before moto.
+    pub aws: AwsProxy,
     /// AWS.
     pub moto: Moto,
     /// The cluster.
@@ -44,7 +44,7 @@ impl World {
     pub async fn without_operator() -> Self {
         let folder = tempfile::Builder::new().prefix("aws-assume-role-").tempdir().unwrap();
         let (cluster, moto) = tokio::join!(ControlPlane::start(folder.path()), Moto::start(folder.path()));
-        let aws = Front::start(moto.url()).await;
+        let aws = AwsProxy::start(moto.url()).await;
         Self {
             operator: None,
             aws,
@@ -116,7 +116,7 @@ impl World {
         self.operator.as_ref().map(Process::log).unwrap_or_default()
     }
 
-    /// A configuration of the AWS SDK for calls through the window, with an access key or a session.
+    /// A configuration of the AWS SDK for calls through the proxy, with an access key or a session.
     pub fn aws_configuration(&self, id: &str, secret: &str, token: Option<&str>) -> SdkConfig {
         let credentials = Credentials::new(id, secret, token.map(str::to_owned), None, "test");
         let http_client = aws_smithy_http_client::Builder::new().build_http();

@@ -14,12 +14,12 @@ use super::signature::{self, Scope};
 use super::{AssumeRole, Fault, Refusal, Reply, Request, StrictAws};
 
 /// The strict AWS at a port of the loopback address.
-pub struct HttpFront {
+pub struct HttpServer {
     url: String,
     server: JoinHandle<()>,
 }
 
-impl HttpFront {
+impl HttpServer {
     pub async fn start(aws: StrictAws) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -36,7 +36,7 @@ impl HttpFront {
     }
 }
 
-impl Drop for HttpFront {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         self.server.abort();
     }
