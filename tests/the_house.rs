@@ -205,7 +205,10 @@ fn problems_of_arrows(path: &str, room: &str, findings: &Findings) -> Vec<String
         };
         Some(format!("{path}:{line}: {room} uses {used}, {what}"))
     });
-    arrows.collect()
+    // One `use` may name several things of a room.
+    let mut problems: Vec<String> = arrows.collect();
+    problems.dedup();
+    problems
 }
 
 fn problems_of_rooms(path: &str, findings: &Findings) -> Vec<String> {
@@ -232,6 +235,7 @@ fn read(folder: &str) -> Vec<(String, String)> {
             files.push((path, fs::read_to_string(entry.path()).unwrap()));
         }
     }
+    files.sort();
     files
 }
 
@@ -296,7 +300,7 @@ fn a_file_that_is_somewhere_else_in_the_tree_of_modules_is_found_there() {
 fn an_upward_use_in_nested_braces_is_found() {
     let text = "use crate::{\n    api::Status,\n    operator::{\n        role::{self, Role},\n    },\n};\n";
     let expected = "src/cluster/kube.rs:4: cluster uses operator, which is above it";
-    assert_eq!(planted(&[("src/cluster/kube.rs", text)]), [expected; 2]);
+    assert_eq!(planted(&[("src/cluster/kube.rs", text)]), [expected]);
 }
 
 #[test]
