@@ -1,4 +1,4 @@
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use support::aws_proxy::Treatment;
 use support::fixtures::map_spec;
