@@ -2,9 +2,11 @@
 FROM rust:1.95-slim-trixie AS build
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates gcc libc6-dev make cmake
 WORKDIR /build
-# The dependencies first: they change less often than the source. Cargo wants every target that the manifest names to be there.
+# The dependencies first: they change less often than the source. Cargo wants every member of the workspace, and every target that its
+# manifest names, to be there.
 COPY Cargo.toml Cargo.lock ./
-RUN for path in src/main.rs $(sed -n 's/^path = "\(.*\)"/\1/p' Cargo.toml); do \
+COPY tests/support/Cargo.toml tests/support/
+RUN for path in src/main.rs tests/support/src/lib.rs $(sed -n 's/^path = "\(.*\)"/\1/p' Cargo.toml); do \
       mkdir -p "$(dirname "$path")" && echo 'fn main() {}' > "$path"; \
     done \
     && touch src/lib.rs \

@@ -23,8 +23,8 @@ down: ## Ends the local cluster.
 
 test: build ## Runs all tests: format, lints, unit tests, end-to-end tests.
 	cargo fmt --all --check
-	cargo clippy --all-targets --quiet -- --deny warnings
-	cargo test --lib --bins
+	cargo clippy --workspace --all-targets --quiet -- --deny warnings
+	cargo test --workspace --lib --bins --test the_house
 	cargo test --test simulation -- --nocapture
 	cargo test --test stories -- --test-threads=4
 
@@ -36,7 +36,7 @@ build: tools
 	@mkdir -p target/parts; \
 	tests/controlplane/build > target/parts/build.log 2>&1 & parts=$$!; \
 	tail -n +1 -f target/parts/build.log --pid=$$parts 2>/dev/null & \
-	cargo build --bins --examples --tests || { kill $$parts; exit 1; }; \
+	cargo build --workspace --bins --examples --tests || { kill $$parts; exit 1; }; \
 	wait $$parts || { echo "The parts were not built, see target/parts/build.log"; exit 1; }
 
 bench: build ## Measures what one operator carries: make bench RESOURCES=10000.

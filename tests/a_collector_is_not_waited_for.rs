@@ -7,46 +7,49 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::strict_aws::http::{HttpFront, clock};
-use crate::strict_aws::{StrictAws, allow_all, open_role};
-use crate::support::operator::OperatorCommand;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn};
+use support::fixtures::{map_spec, role_arn};
+use support::strict_aws::http::{HttpServer, clock};
+use support::strict_aws::{StrictAws, open_role};
+use support::wait_for;
+use support::world::{PATIENCE, World};
 
-const KEY: &str = "AKIAOPERATOR00000000";
 const RESOURCES: usize = 50;
 const ROUNDS: usize = 20;
 
-/// A collector that takes connections and never says a word.
-struct Mute {
+/// A collector that takes connections and never answers.
+struct SilentCollector {
     address: String,
-    heard: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
     server: JoinHandle<()>,
 }
 
-impl Mute {
+impl SilentCollector {
     async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let heard = Arc::new(AtomicUsize::new(0));
-        let ears = heard.clone();
+        let received = Arc::new(AtomicUsize::new(0));
+        let counter = received.clone();
         let server = tokio::spawn(async move {
             loop {
                 let (mut connection, _) = listener.accept().await.unwrap();
-                let ears = ears.clone();
+                let counter = counter.clone();
                 tokio::spawn(async move {
                     let mut bytes = [0; 4096];
                     while let Ok(1..) = connection.read(&mut bytes).await.inspect(|read| {
-                        ears.fetch_add(*read, Ordering::SeqCst);
+                        counter.fetch_add(*read, Ordering::SeqCst);
                     }) {}
                 });
             }
         });
-        Self { address, heard, server }
+        Self {
+            address,
+            received,
+            server,
+        }
     }
 }
 
-impl Drop for Mute {
+impl Drop for SilentCollector {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -57,17 +60,15 @@ fn number(metrics: &str, series: &str) -> f64 {
     value.map_or(0.0, |value| value.trim().parse().unwrap())
 }
 
-async fn a_thousand_refreshes_past_a_mute_collector(protocol: &str) {
+async fn a_thousand_refreshes_past_a_silent_collector(protocol: &str) {
     let mut world = World::without_operator().await;
-    let collector = Mute::start().await;
+    let collector = SilentCollector::start().await;
     let aws = StrictAws::new(clock(SignedDuration::ZERO));
-    aws.add_user("operator", KEY, "its-secret", allow_all());
-    let front = HttpFront::start(aws.clone()).await;
-    let command = OperatorCommand::new(&world.cluster.operator_kubeconfig(), front.url())
-        .with_access_key(KEY, "its-secret")
+    let aws_server = HttpServer::start(aws.clone()).await;
+    let command = world
+        .operator_command_for(aws_server.url())
+        .with_traces(&format!("http://{}", collector.address), protocol)
         .env("AWS_CALL_RATE", "1000")
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address))
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
         // Whoever waited for it would wait for longer than this test.
         .env("OTEL_EXPORTER_OTLP_TIMEOUT", "3600000")
         .env("OTEL_BSP_SCHEDULE_DELAY", "100")
@@ -98,7 +99,7 @@ async fn a_thousand_refreshes_past_a_mute_collector(protocol: &str) {
         number(&metrics, r#"aws_assume_role_resources{state="ready"}"#),
         RESOURCES as f64
     );
-    assert!(collector.heard.load(Ordering::SeqCst) > 20, "nothing was sent to it");
+    assert!(collector.received.load(Ordering::SeqCst) > 20, "nothing was sent to it");
     // Ten thousand spans that nobody takes would be tens of megabytes.
     let grown = (resident[ROUNDS - 1] - resident[ROUNDS / 4]) / 1_048_576.0;
     println!("{protocol}: {grown:.1} MiB more after {} refreshes", RESOURCES * ROUNDS);
@@ -118,12 +119,12 @@ async fn a_thousand_refreshes_past_a_mute_collector(protocol: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_hangs_over_grpc_delays_no_refresh() {
-    a_thousand_refreshes_past_a_mute_collector("grpc").await;
+    a_thousand_refreshes_past_a_silent_collector("grpc").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_hangs_over_http_delays_no_refresh() {
-    a_thousand_refreshes_past_a_mute_collector("http/protobuf").await;
+    a_thousand_refreshes_past_a_silent_collector("http/protobuf").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,13 +138,13 @@ async fn one_that_is_not_there_is_told_of_once_and_a_wrong_protocol_with_what_is
     let spec = map_spec("alone");
     world.apply("alone", &spec).unwrap();
     world.ready("alone").await;
-    let told = |world: &World| world.operator_log().matches("traces are not exported").count();
-    wait_for("the word of it", PATIENCE, async || (told(&world) > 0).then_some(())).await;
+    let reports = |world: &World| world.operator_log().matches("traces are not exported").count();
+    wait_for("the report", PATIENCE, async || (reports(&world) > 0).then_some(())).await;
     for round in 0..3 {
         world.request_refresh("alone", &round.to_string());
         tokio::time::sleep(Duration::from_millis(700)).await;
     }
-    assert_eq!(told(&world), 1, "{}", world.operator_log());
+    assert_eq!(reports(&world), 1, "{}", world.operator_log());
 
     drop(world.operator.take());
     world.start_operator_with(|command| {
@@ -151,7 +152,7 @@ async fn one_that_is_not_there_is_told_of_once_and_a_wrong_protocol_with_what_is
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
             .env("OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon")
     });
-    wait_for("the word of it", PATIENCE, async || {
+    wait_for("the report", PATIENCE, async || {
         world
             .operator_log()
             .contains("set it to grpc or http/protobuf")

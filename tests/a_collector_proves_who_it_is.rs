@@ -1,10 +1,11 @@
 use serde_json::{Value, json};
 
-use crate::support::certificates::Authority;
-use crate::support::control_plane::rendered;
-use crate::support::jaeger::Jaeger;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec};
+use support::certificates::Authority;
+use support::control_plane::rendered;
+use support::fixtures::map_spec;
+use support::jaeger::Jaeger;
+use support::wait_for;
+use support::world::{PATIENCE, World};
 
 /// Sends traces over TLS to a collector that trusts one authority, with a certificate of that authority. Whom the operator trusts is given.
 async fn refreshed(protocol: &str, trusts_another: bool) -> (World, Jaeger) {
@@ -12,23 +13,17 @@ async fn refreshed(protocol: &str, trusts_another: bool) -> (World, Jaeger) {
     let authority = Authority::new(&world.folder().join("authority"));
     let another = Authority::new(&world.folder().join("another"));
     let jaeger = Jaeger::start_with_tls(world.folder(), &authority).await;
-    let endpoint = match protocol {
-        "grpc" => jaeger.grpc_endpoint(),
-        _ => jaeger.http_endpoint(),
-    };
     let own = authority.issue("operator");
     let trusted = if trusts_another { another } else { authority }.certificate();
     world.start_operator_with(|command| {
         command
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .with_traces(jaeger.endpoint(protocol), protocol)
             .env("OTEL_EXPORTER_OTLP_CERTIFICATE", trusted.to_str().unwrap())
             .env(
                 "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
                 own.certificate.to_str().unwrap(),
             )
             .env("OTEL_EXPORTER_OTLP_CLIENT_KEY", own.key.to_str().unwrap())
-            .env("OTEL_BSP_SCHEDULE_DELAY", "200")
     });
     world.apply("traced", &map_spec("traced")).unwrap();
     world.ready("traced").await;

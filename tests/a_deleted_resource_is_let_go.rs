@@ -2,14 +2,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::front::Treatment;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn};
+use support::aws_proxy::Treatment;
+use support::fixtures::{map_spec, role_arn, with};
+use support::wait_for;
+use support::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_secret_goes_and_so_does_the_actor() {
     let world = World::start().await;
-    let spec = json!({"roleName": "short", "secretName": "short", "secretType": "Map", "refreshBeforeSeconds": 880});
+    let spec = with(map_spec("short"), &json!({"refreshBeforeSeconds": 880}));
     world.apply("short", &spec).unwrap();
     world.ready("short").await;
     world.delete("short");
@@ -25,15 +26,9 @@ async fn the_secret_goes_and_so_does_the_actor() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_in_flight_ends_with_the_resource() {
     let world = World::start().await;
-    world.aws.treat(|call| match call.action.as_str() {
-        "AssumeRole" => Treatment::Hang,
-        _ => Treatment::Pass,
-    });
+    world.aws.treat_assume_role(Treatment::Hang);
     world.apply("hanging", &map_spec("hanging")).unwrap();
-    wait_for("a hanging call", PATIENCE, async || {
-        (world.aws.hanging() == 1).then_some(())
-    })
-    .await;
+    world.hanging_calls(1).await;
     // Until then the resource says that it is being worked on.
     world.condition("hanging", "Ready", "Unknown", "Pending").await;
 
@@ -46,12 +41,8 @@ async fn a_call_in_flight_ends_with_the_resource() {
 
     // Others are served all the while, and the name is free for another resource.
     world.aws.treat(|_| Treatment::Pass);
-    world
-        .apply(
-            "hanging",
-            &json!({"roleName": "again", "secretName": "hanging", "secretType": "Map"}),
-        )
-        .unwrap();
+    let spec = with(map_spec("hanging"), &json!({"roleName": "again"}));
+    world.apply("hanging", &spec).unwrap();
     let again = world.ready("hanging").await;
     assert_eq!(again.status.unwrap().role_arn, Some(role_arn("again")));
 }
@@ -59,26 +50,16 @@ async fn a_call_in_flight_ends_with_the_resource() {
 #[tokio::test(flavor = "multi_thread")]
 async fn one_slow_call_delays_nobody_else() {
     let world = World::start().await;
-    world.aws.treat(|call| match call.parameter("RoleArn") {
-        Some(role) if role.ends_with("/slow") => Treatment::Hang,
-        _ => Treatment::Pass,
-    });
+    world.aws.treat_role("slow", Treatment::Hang);
     world.apply("slow", &map_spec("slow")).unwrap();
-    wait_for("a hanging call", PATIENCE, async || {
-        (world.aws.hanging() == 1).then_some(())
-    })
-    .await;
+    world.hanging_calls(1).await;
     world.apply("quick", &map_spec("quick")).unwrap();
     world.ready("quick").await;
     assert_eq!(world.aws.hanging(), 1, "the slow one still hangs");
 
     // A change of the spec takes effect in the middle of the call.
-    world
-        .apply(
-            "slow",
-            &json!({"roleName": "not-so", "secretName": "slow", "secretType": "Map"}),
-        )
-        .unwrap();
+    let spec = with(map_spec("slow"), &json!({"roleName": "not-so"}));
+    world.apply("slow", &spec).unwrap();
     let mended = world.ready("slow").await;
     assert_eq!(mended.status.unwrap().role_arn, Some(role_arn("not-so")));
 }

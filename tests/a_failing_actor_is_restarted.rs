@@ -1,19 +1,21 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use aws_assume_role::aws::client::SdkAws;
 use aws_assume_role::aws::gate::Limits;
+use aws_assume_role::aws::sdk::SdkAws;
 use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity};
 use aws_assume_role::clock::SystemClock;
-use aws_assume_role::cluster::client::KubeCluster;
+use aws_assume_role::cluster::kube::KubeCluster;
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
-use aws_assume_role::supervisor::Supervisor;
+use aws_assume_role::operator::context::Context;
+use aws_assume_role::operator::supervisor::Supervisor;
 use aws_assume_role::telemetry::metrics::Metrics;
 use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use ractor::Actor;
 
-use crate::support::world::{World, map_spec, role_arn};
+use support::fixtures::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, map_spec, role_arn};
+use support::world::World;
 
 /// The real AWS client, but for one role with which it panics twice.
 struct Panicking {
@@ -55,24 +57,24 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
         .await
         .unwrap();
     let aws = Arc::new(Panicking {
-        aws: SdkAws::new(
-            &world.aws_configuration("AKIAOPERATOR00000000", "secret", None),
-            Metrics::default(),
-        ),
+        aws: SdkAws::new(&world.aws_configuration(ACCESS_KEY_ID, SECRET_ACCESS_KEY, None)),
         panics: AtomicUsize::new(0),
     });
     let metrics = Metrics::default();
-    let world_of_actors = aws_assume_role::supervisor::World {
-        aws: aws.clone(),
-        cluster: Arc::new(KubeCluster::new(kube::Client::try_from(kube).unwrap(), "test")),
-        clock: Arc::new(SystemClock),
-        limits: Limits {
-            rate: 50.0,
-            concurrency: 32,
-        },
-        metrics: metrics.clone(),
+    let limits = Limits {
+        rate: 50.0,
+        concurrency: 32,
     };
-    let (supervisor, ended) = Supervisor::spawn(None, Supervisor, world_of_actors).await.unwrap();
+    let cluster = KubeCluster::new(kube::Client::try_from(kube).unwrap(), "test");
+    let context = Context::open(
+        aws.clone(),
+        Arc::new(cluster),
+        Arc::new(SystemClock),
+        limits,
+        metrics.clone(),
+    );
+    let context = context.await.unwrap();
+    let (supervisor, ended) = Supervisor::spawn(None, Supervisor, context).await.unwrap();
 
     world.apply("before", &map_spec("before")).unwrap();
     world.ready("before").await;

@@ -3,12 +3,13 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 
-use crate::support::world::{World, role_arn};
+use support::fixtures::{NAMESPACE, map_spec, role_arn, with};
+use support::world::World;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_of_somebody_else_is_not_touched() {
     let world = World::start().await;
-    let api: Api<Secret> = Api::namespaced(world.cluster.client(), "default");
+    let api: Api<Secret> = Api::namespaced(world.cluster.client(), NAMESPACE);
     let theirs: Secret = serde_json::from_value(json!({
         "metadata": {"name": "taken", "labels": {"aws-assume-role": "true"}},
         "stringData": {"precious": "content"},
@@ -16,12 +17,8 @@ async fn a_secret_of_somebody_else_is_not_touched() {
     .unwrap();
     let theirs = api.create(&PostParams::default(), &theirs).await.unwrap();
 
-    world
-        .apply(
-            "late",
-            &json!({"roleName": "late", "secretName": "taken", "secretType": "Map"}),
-        )
-        .unwrap();
+    let spec = with(map_spec("late"), &json!({"secretName": "taken"}));
+    world.apply("late", &spec).unwrap();
     let condition = world.condition("late", "Ready", "False", "SecretConflict").await;
     assert!(
         condition.message.contains("choose another spec.secretName"),
@@ -43,7 +40,7 @@ async fn a_secret_of_somebody_else_is_not_touched() {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_resources_on_one_name_do_not_fight() {
     let world = World::start().await;
-    let spec = |role: &str| json!({"roleName": role, "secretName": "shared", "secretType": "Map"});
+    let spec = |role: &str| with(map_spec(role), &json!({"secretName": "shared"}));
     world.apply("first", &spec("one")).unwrap();
     world.ready("first").await;
     let secret = world.secret("shared").await.unwrap();

@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::front::Treatment;
-use crate::support::jaeger::Jaeger;
-use crate::support::traces::Trace;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn};
+use support::aws_proxy::Treatment;
+use support::fixtures::{ecr_spec, map_spec, role_arn};
+use support::jaeger::Jaeger;
+use support::traces::Trace;
+use support::wait_for;
+use support::world::{PATIENCE, World};
 
 const SERVICE: &str = "aws-assume-role";
 
@@ -16,16 +17,10 @@ const DENIED: &str = "User: someone is not authorized to perform: sts:AssumeRole
 async fn traced_world(protocol: &str) -> (World, Jaeger) {
     let mut world = World::without_operator().await;
     let jaeger = Jaeger::start(world.folder()).await;
-    let endpoint = match protocol {
-        "grpc" => jaeger.grpc_endpoint(),
-        _ => jaeger.http_endpoint(),
-    };
     world.start_operator_with(|command| {
         command
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .with_traces(jaeger.endpoint(protocol), protocol)
             .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-            .env("OTEL_BSP_SCHEDULE_DELAY", "200")
             .env("LOG_FORMAT", "json")
     });
     (world, jaeger)
@@ -123,13 +118,7 @@ async fn a_success_shows_each_call_and_its_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_login_is_a_call_of_its_own_and_http_works_as_well() {
     let (world, jaeger) = traced_world("http/protobuf").await;
-    let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/app";
-    world
-        .apply(
-            "images",
-            &json!({"roleArn": role_arn("images"), "secretName": "images", "secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url}),
-        )
-        .unwrap();
+    world.apply("images", &ecr_spec("images")).unwrap();
     world.ready("images").await;
     let trace = refreshes(&jaeger, "images", 1).await.remove(0);
     assert_eq!(
@@ -144,10 +133,9 @@ async fn a_registry_login_is_a_call_of_its_own_and_http_works_as_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_is_an_error_and_its_retry_is_linked_to_it() {
     let (world, jaeger) = traced_world("grpc").await;
-    world.aws.treat(|call| match call.action.as_str() {
-        "AssumeRole" => Treatment::refusal(403, "AccessDenied", DENIED),
-        _ => Treatment::Pass,
-    });
+    world
+        .aws
+        .treat_assume_role(Treatment::refusal(403, "AccessDenied", DENIED));
     world.apply("denied", &map_spec("denied")).unwrap();
     world.condition("denied", "Ready", "False", "AccessDenied").await;
     world.aws.treat(|_| Treatment::Pass);
@@ -185,15 +173,9 @@ async fn a_refusal_is_an_error_and_its_retry_is_linked_to_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_in_the_middle_of_a_call_ends_the_spans() {
     let (world, jaeger) = traced_world("grpc").await;
-    world.aws.treat(|call| match call.action.as_str() {
-        "AssumeRole" => Treatment::Hang,
-        _ => Treatment::Pass,
-    });
+    world.aws.treat_assume_role(Treatment::Hang);
     world.apply("hanging", &map_spec("hanging")).unwrap();
-    wait_for("a hanging call", PATIENCE, async || {
-        (world.aws.hanging() == 1).then_some(())
-    })
-    .await;
+    world.hanging_calls(1).await;
     world.delete("hanging");
     let trace = refreshes(&jaeger, "hanging", 1).await.remove(0);
     let root = trace.root();
@@ -243,8 +225,7 @@ async fn the_last_traces_leave_before_the_end() {
     let jaeger = Jaeger::start(world.folder()).await;
     world.start_operator_with(|command| {
         command
-            .env("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.grpc_endpoint())
-            .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+            .with_traces(jaeger.grpc_endpoint(), "grpc")
             // By itself it would send nothing during this test.
             .env("OTEL_BSP_SCHEDULE_DELAY", "3600000")
     });
@@ -256,10 +237,7 @@ async fn the_last_traces_leave_before_the_end() {
     for name in &under_way {
         world.apply(name, &map_spec(name)).unwrap();
     }
-    wait_for("hanging calls", PATIENCE, async || {
-        (world.aws.hanging() == under_way.len()).then_some(())
-    })
-    .await;
+    world.hanging_calls(under_way.len()).await;
     assert!(jaeger.traces(SERVICE, &[]).await.is_empty());
     let status = world.operator.take().unwrap().stop();
     assert!(status.success());

@@ -1,7 +1,8 @@
 use serde_json::json;
 
-use crate::support::front::Treatment;
-use crate::support::world::{World, condition, map_spec, role_arn};
+use support::aws_proxy::Treatment;
+use support::fixtures::{map_spec, role_arn, with};
+use support::world::{World, condition};
 
 /// moto evaluates the caller's policy, and refuses as AWS does.
 #[tokio::test(flavor = "multi_thread")]
@@ -14,7 +15,7 @@ async fn an_access_denied_says_what_to_do() {
     let key = world.moto.user("operator", &allowed).await;
     world.moto.check_policies().await;
     let command = world.operator_command().with_access_key(&key.id, &key.secret);
-    world.operator = Some(command.start(world.folder()));
+    world.run_operator(&command);
 
     world.apply("denied", &map_spec("denied")).unwrap();
     world.apply("allowed", &map_spec("allowed")).unwrap();
@@ -40,12 +41,8 @@ async fn an_access_denied_says_what_to_do() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_refresh_leaves_the_valid_credentials_ready() {
     let world = World::start().await;
-    world
-        .apply(
-            "held",
-            &json!({"roleName": "held", "secretName": "held", "secretType": "Map", "refreshBeforeSeconds": 885}),
-        )
-        .unwrap();
+    let spec = with(map_spec("held"), &json!({"refreshBeforeSeconds": 885}));
+    world.apply("held", &spec).unwrap();
     world.ready("held").await;
     world.aws.treat(|_| Treatment::refusal(403, "AccessDenied", "no more"));
     world.condition("held", "Refreshed", "False", "AccessDenied").await;

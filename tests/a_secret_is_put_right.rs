@@ -1,14 +1,13 @@
 use serde_json::json;
 
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, keys, map_spec, role_arn, value};
+use support::fixtures::{map_spec, role_arn, with};
+use support::wait_for;
+use support::world::{PATIENCE, World, keys, value};
 
 async fn world_with(name: &str) -> World {
     let world = World::start().await;
-    let spec = json!({
-        "roleName": name, "secretName": name, "secretType": "Map",
-        "secretTemplate": {"labels": {"team": "blue"}, "annotations": {"reloader.stakater.com/match": "true"}},
-    });
+    let template = json!({"labels": {"team": "blue"}, "annotations": {"reloader.stakater.com/match": "true"}});
+    let spec = with(map_spec(name), &json!({"secretTemplate": template}));
     world.apply(name, &spec).unwrap();
     world.ready(name).await;
     world
@@ -42,14 +41,7 @@ async fn labels_and_foreign_keys_are_put_right_without_a_call_to_aws() {
         },
         "stringData": {"extra": "content"},
     });
-    world.cluster.kubectl_ok(&[
-        "patch",
-        "secret",
-        "edited",
-        "--type=merge",
-        "--patch",
-        &change.to_string(),
-    ]);
+    world.patch("secret", "edited", &change);
     let after = wait_for("the repair", PATIENCE, async || {
         let secret = world.secret("edited").await?;
         let labels = secret.metadata.labels.clone()?;
@@ -81,14 +73,7 @@ async fn labels_and_foreign_keys_are_put_right_without_a_call_to_aws() {
 async fn edited_credentials_are_replaced() {
     let world = world_with("broken").await;
     let change = json!({"stringData": {"awsSecretAccessKey": "nonsense"}});
-    world.cluster.kubectl_ok(&[
-        "patch",
-        "secret",
-        "broken",
-        "--type=merge",
-        "--patch",
-        &change.to_string(),
-    ]);
+    world.patch("secret", "broken", &change);
     wait_for("fresh credentials", PATIENCE, async || {
         let secret = world.secret("broken").await?;
         (value(&secret, "awsSecretAccessKey") != "nonsense").then_some(())
@@ -106,14 +91,7 @@ async fn an_edit_made_while_the_operator_was_away_is_noticed() {
         "metadata": {"annotations": {"pincette.net/expiration": "2099-01-01T00:00:00Z"}},
         "stringData": {"awsSessionToken": "nonsense"},
     });
-    world.cluster.kubectl_ok(&[
-        "patch",
-        "secret",
-        "away",
-        "--type=merge",
-        "--patch",
-        &change.to_string(),
-    ]);
+    world.patch("secret", "away", &change);
     world.start_operator();
     wait_for("fresh credentials", PATIENCE, async || {
         let secret = world.secret("away").await?;

@@ -1,8 +1,9 @@
 use serde_json::{Value, json};
 
-use crate::support::front::Call;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, keys, map_spec, role_arn, value};
+use support::aws_proxy::Call;
+use support::fixtures::{ecr_spec, map_spec, role_arn, with};
+use support::wait_for;
+use support::world::{PATIENCE, World, keys, value};
 
 fn call_for(world: &World, role: &str) -> Call {
     let calls = world.aws.calls("AssumeRole");
@@ -16,14 +17,12 @@ fn call_for(world: &World, role: &str) -> Call {
 async fn every_field_of_the_session_reaches_aws() {
     let world = World::start().await;
     let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
-    let spec = json!({
-        "roleName": "full", "secretName": "full", "secretType": "Map", "region": "us-west-2",
-        "session": {
-            "name": "my-session", "policy": policy, "policyArns": ["arn:aws:iam::aws:policy/ReadOnlyAccess"],
-            "tags": {"team": "blue", "cost": "1 2"}, "transitiveTagKeys": ["team"],
-            "externalId": "their:id", "sourceIdentity": "me@example.com",
-        },
+    let session = json!({
+        "name": "my-session", "policy": policy, "policyArns": ["arn:aws:iam::aws:policy/ReadOnlyAccess"],
+        "tags": {"team": "blue", "cost": "1 2"}, "transitiveTagKeys": ["team"],
+        "externalId": "their:id", "sourceIdentity": "me@example.com",
     });
+    let spec = with(map_spec("full"), &json!({"region": "us-west-2", "session": session}));
     world.apply("full", &spec).unwrap();
     world.ready("full").await;
     let call = call_for(&world, "full");
@@ -46,10 +45,7 @@ async fn every_field_of_the_session_reaches_aws() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_login_is_confined_to_its_repository() {
     let world = World::start().await;
-    let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/app";
-    let spec =
-        json!({"roleName": "pull", "secretName": "pull", "secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url});
-    world.apply("pull", &spec).unwrap();
+    world.apply("pull", &ecr_spec("pull")).unwrap();
     world.ready("pull").await;
     let policy: Value = serde_json::from_str(&call_for(&world, "pull").parameter("Policy").unwrap()).unwrap();
     assert_eq!(
@@ -64,18 +60,16 @@ async fn a_registry_login_is_confined_to_its_repository() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_credential_process_and_a_template_hold_working_credentials() {
     let world = World::start().await;
-    world
-        .apply(
-            "process",
-            &json!({"roleName": "process", "secretName": "process", "secretType": "CredentialProcess"}),
-        )
-        .unwrap();
+    let spec = with(map_spec("process"), &json!({"secretType": "CredentialProcess"}));
+    world.apply("process", &spec).unwrap();
     let template = json!({"data": {
         "app.env": "ID={{ accessKeyId }}\nKEY={{ secretAccessKey }}\nTOKEN={{ sessionToken }}\n",
         "about": "{{ roleArn }} {{ accountId }} {{ region }} {{ expiration }}",
     }});
-    let spec =
-        json!({"roleName": "templated", "secretName": "templated", "secretType": "Template", "template": template});
+    let spec = with(
+        map_spec("templated"),
+        &json!({"secretType": "Template", "template": template}),
+    );
     world.apply("templated", &spec).unwrap();
 
     let status = world.ready("process").await.status.unwrap();
@@ -113,7 +107,10 @@ async fn a_credential_process_and_a_template_hold_working_credentials() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_template_that_fails_is_told_and_mended() {
     let world = World::start().await;
-    let spec = |text: &str| json!({"roleName": "t", "secretName": "t", "secretType": "Template", "template": {"data": {"key": text}}});
+    let spec = |text: &str| {
+        let template = json!({"data": {"key": text}});
+        with(map_spec("t"), &json!({"secretType": "Template", "template": template}))
+    };
     world.apply("t", &spec("{{ secretKey }}")).unwrap();
     let condition = world.condition("t", "Ready", "False", "TemplateError").await;
     assert!(
@@ -151,7 +148,12 @@ async fn a_refresh_is_made_when_it_is_asked_for_and_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_resource_rests_until_it_is_woken() {
     let world = World::start().await;
-    let spec = |suspend: bool| json!({"roleName": "rest", "secretName": "rest", "secretType": "Map", "refreshBeforeSeconds": 885, "suspend": suspend});
+    let spec = |suspend: bool| {
+        with(
+            map_spec("rest"),
+            &json!({"refreshBeforeSeconds": 885, "suspend": suspend}),
+        )
+    };
     world.apply("rest", &spec(false)).unwrap();
     world.ready("rest").await;
     world.apply("rest", &spec(true)).unwrap();

@@ -1,19 +1,12 @@
 use serde_json::{Value, json};
 
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, keys, role_arn};
-
-fn spec(changes: &Value) -> Value {
-    let mut spec = json!({"roleName": "r", "secretName": "s", "secretType": "Map"});
-    spec.as_object_mut()
-        .unwrap()
-        .extend(changes.as_object().unwrap().clone());
-    spec
-}
+use support::fixtures::{ecr_spec, map_spec, role_arn, with};
+use support::wait_for;
+use support::world::{PATIENCE, World, keys};
 
 /// Applies a change and waits until the status speaks of it.
 async fn change(world: &World, changes: &Value) {
-    world.apply("mine", &spec(changes)).unwrap();
+    world.apply("mine", &with(map_spec("s"), changes)).unwrap();
     wait_for(&format!("{changes} to take effect"), PATIENCE, async || {
         let resource = world.resource("mine").await?;
         (resource.status?.observed_generation == resource.metadata.generation).then_some(())
@@ -35,12 +28,7 @@ async fn a_change_of_the_spec_is_followed_at_once() {
     assert_eq!(file.metadata.uid, map.metadata.uid);
 
     // A form that needs another type, which cannot change: the Secret is made anew.
-    let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/r";
-    change(
-        &world,
-        &json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url}),
-    )
-    .await;
+    change(&world, &ecr_spec("s")).await;
     let login = world.secret("s").await.unwrap();
     assert_eq!(login.type_.as_deref(), Some("kubernetes.io/dockerconfigjson"));
     assert_ne!(login.metadata.uid, file.metadata.uid);

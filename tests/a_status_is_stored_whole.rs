@@ -1,10 +1,11 @@
-use aws_assume_role::cluster::client::KubeCluster;
+use aws_assume_role::api::AWSAssumeRoleStatus;
+use aws_assume_role::cluster::kube::KubeCluster;
 use aws_assume_role::cluster::{Cluster, ClusterError};
-use aws_assume_role::resource::AWSAssumeRoleStatus;
-use aws_assume_role::wanted::ResourceKey;
+use aws_assume_role::spec::ResourceKey;
 
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec};
+use support::fixtures::map_spec;
+use support::wait_for;
+use support::world::{PATIENCE, World};
 
 /// Asked of the operator's own client, since no story can delete a resource and make it again in the middle of a write.
 #[tokio::test(flavor = "multi_thread")]

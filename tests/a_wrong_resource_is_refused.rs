@@ -1,17 +1,11 @@
 use serde_json::{Value, json};
 
-use crate::support::world::World;
+use support::fixtures::{map_spec, with};
+use support::world::World;
 
-/// A good spec with something changed: `null` takes a field away.
+/// A good spec with something changed.
 fn spec(changes: &Value) -> Value {
-    let mut spec = json!({"roleName": "my-role", "secretName": "my-secret", "secretType": "Map"});
-    for (field, value) in changes.as_object().unwrap() {
-        match value {
-            Value::Null => spec.as_object_mut().unwrap().remove(field),
-            value => spec.as_object_mut().unwrap().insert(field.clone(), value.clone()),
-        };
-    }
-    spec
+    with(map_spec("mine"), changes)
 }
 
 #[tokio::test(flavor = "multi_thread")]

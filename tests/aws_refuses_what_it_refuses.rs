@@ -1,38 +1,24 @@
 use k8s_openapi::jiff::SignedDuration;
 use serde_json::{Value, json};
 
-use crate::strict_aws::http::{HttpFront, clock};
-use crate::strict_aws::{ACCOUNT, Fault, Refusal, Reply, Request, Role, StrictAws, allow_all, open_role};
-use crate::support::operator::OperatorCommand;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn, value};
-
-const KEY: &str = "AKIAOPERATOR00000000";
+use support::fixtures::{ACCESS_KEY_ID, ACCOUNT, ECR_URL, ecr_spec, map_spec, role_arn, with};
+use support::strict_aws::http::{HttpServer, clock};
+use support::strict_aws::{Fault, Refusal, Reply, Request, Role, StrictAws, open_role};
+use support::wait_for;
+use support::world::{PATIENCE, World, value};
 
 /// A world whose AWS refuses what AWS refuses. Its clock is apart from the operator's by so much.
-async fn strict_world(apart: SignedDuration) -> (World, StrictAws, HttpFront) {
+async fn strict_world(apart: SignedDuration) -> (World, StrictAws, HttpServer) {
     let mut world = World::without_operator().await;
     let aws = StrictAws::new(clock(apart));
-    aws.add_user("operator", KEY, "its-secret", allow_all());
-    let front = HttpFront::start(aws.clone()).await;
-    start(&mut world, &front);
-    (world, aws, front)
-}
-
-fn start(world: &mut World, front: &HttpFront) {
-    let command = OperatorCommand::new(&world.cluster.operator_kubeconfig(), front.url());
-    world.operator = Some(command.with_access_key(KEY, "its-secret").start(world.folder()));
-}
-
-fn map_with(role: &str, more: &Value) -> Value {
-    let mut spec = map_spec(role);
-    spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-    spec
+    let server = HttpServer::start(aws.clone()).await;
+    world.run_operator(&world.operator_command_for(server.url()));
+    (world, aws, server)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_refusal_has_its_reason_and_its_remedy() {
-    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let (world, aws, _server) = strict_world(SignedDuration::ZERO).await;
     let trust = |condition: Value| Role {
         trust: json!({"Statement": [{
             "Effect": "Allow", "Action": "sts:AssumeRole", "Condition": condition,
@@ -85,17 +71,13 @@ async fn each_refusal_has_its_reason_and_its_remedy() {
             "PackedPolicyTooLarge",
         ),
     ] {
-        world.apply(name, &map_with(role, &more)).unwrap();
-        let told = world.condition(name, "Ready", "False", reason).await;
-        assert!(told.message.contains(part), "{name}: {}", told.message);
+        world.apply(name, &with(map_spec(role), &more)).unwrap();
+        let condition = world.condition(name, "Ready", "False", reason).await;
+        assert!(condition.message.contains(part), "{name}: {}", condition.message);
     }
     // What mends them mends them.
-    world
-        .apply(
-            "external",
-            &map_with("external", &json!({"session": {"externalId": "the-id"}})),
-        )
-        .unwrap();
+    let mended = with(map_spec("external"), &json!({"session": {"externalId": "the-id"}}));
+    world.apply("external", &mended).unwrap();
     world.ready("external").await;
     aws.add_role(&role_arn("absent"), open_role());
     world.ready("absent").await;
@@ -103,36 +85,30 @@ async fn each_refusal_has_its_reason_and_its_remedy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_policy_of_the_operators_own_is_told_from_a_trust_policy() {
-    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
-    aws.add_user(
-        "operator",
-        KEY,
-        "its-secret",
-        json!({"Statement": [{"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}]}),
-    );
+    let (world, aws, _server) = strict_world(SignedDuration::ZERO).await;
+    let policy = json!({"Statement": [{"Effect": "Allow", "Action": "sts:GetCallerIdentity", "Resource": "*"}]});
+    aws.set_operator_policy(policy);
     aws.add_role(&role_arn("open"), open_role());
-    world.apply("open", &map_with("open", &json!({}))).unwrap();
-    let told = world.condition("open", "Ready", "False", "NotPermitted").await;
+    world.apply("open", &map_spec("open")).unwrap();
+    let condition = world.condition("open", "Ready", "False", "NotPermitted").await;
     assert!(
-        told.message
+        condition
+            .message
             .contains("Give arn:aws:iam::123456789012:user/operator a policy"),
         "{}",
-        told.message
+        condition.message
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_token_opens_its_repository_and_no_other() {
-    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let (world, aws, _server) = strict_world(SignedDuration::ZERO).await;
     aws.add_role(&role_arn("pull"), open_role());
-    let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/app";
-    let spec =
-        json!({"roleName": "pull", "secretName": "pull", "secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url});
-    world.apply("pull", &spec).unwrap();
+    world.apply("pull", &ecr_spec("pull")).unwrap();
     world.ready("pull").await;
     let config: Value =
         serde_json::from_str(&value(&world.secret("pull").await.unwrap(), ".dockerconfigjson")).unwrap();
-    let password = config["auths"][url]["password"].as_str().unwrap().to_owned();
+    let password = config["auths"][ECR_URL]["password"].as_str().unwrap().to_owned();
     let opens = |name: &str| {
         let repository = format!("arn:aws:ecr:eu-west-1:{ACCOUNT}:repository/{name}");
         aws.token_allows(&password, "ecr:BatchGetImage", &repository)
@@ -144,7 +120,7 @@ async fn a_registry_token_opens_its_repository_and_no_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_aws_answers_the_operator_recovers_and_leaks_nothing() {
-    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let (world, aws, _server) = strict_world(SignedDuration::ZERO).await;
     let faults = [
         ("reset", Fault::Reset, "AwsUnavailable"),
         ("garbage", Fault::Garbage, "AwsUnavailable"),
@@ -174,10 +150,10 @@ async fn whatever_aws_answers_the_operator_recovers_and_leaks_nothing() {
     ];
     for (role, fault, reason) in faults {
         aws.add_role(&role_arn(role), open_role());
-        aws.plan(move |request| matches!(request, Request::AssumeRole(_)).then(|| fault.clone()));
-        world.apply(role, &map_with(role, &json!({}))).unwrap();
+        aws.inject_faults(move |request| matches!(request, Request::AssumeRole(_)).then(|| fault.clone()));
+        world.apply(role, &map_spec(role)).unwrap();
         world.condition(role, "Ready", "False", reason).await;
-        aws.plan(|_| None);
+        aws.inject_faults(|_| None);
         world.ready(role).await;
     }
     let log = world.operator_log();
@@ -192,11 +168,10 @@ async fn whatever_aws_answers_the_operator_recovers_and_leaks_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_behind_does_not_make_refreshes_late() {
     let apart = SignedDuration::from_secs(120);
-    let (world, aws, _front) = strict_world(apart).await;
+    let (world, aws, _server) = strict_world(apart).await;
     aws.add_role(&role_arn("ahead"), open_role());
-    world
-        .apply("ahead", &map_with("ahead", &json!({"refreshBeforeSeconds": 880})))
-        .unwrap();
+    let spec = with(map_spec("ahead"), &json!({"refreshBeforeSeconds": 880}));
+    world.apply("ahead", &spec).unwrap();
     let status = world.ready("ahead").await.status.unwrap();
     let (issued, end) = (status.last_refresh_time.unwrap().0, status.expiration.unwrap().0);
     assert!(
@@ -217,15 +192,15 @@ async fn a_clock_that_is_behind_does_not_make_refreshes_late() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_asks_a_strict_aws_for_nothing() {
-    let (mut world, aws, front) = strict_world(SignedDuration::ZERO).await;
+    let (mut world, aws, server) = strict_world(SignedDuration::ZERO).await;
     for role in ["one", "two", "three"] {
         aws.add_role(&role_arn(role), open_role());
-        world.apply(role, &map_with(role, &json!({}))).unwrap();
+        world.apply(role, &map_spec(role)).unwrap();
         world.ready(role).await;
     }
     let before = aws.calls().len();
     drop(world.operator.take());
-    start(&mut world, &front);
+    world.run_operator(&world.operator_command_for(server.url()));
     wait_for("three looks", PATIENCE, async || {
         (world.operator_log().matches("still valid").count() >= 3).then_some(())
     })
@@ -236,31 +211,31 @@ async fn a_restart_asks_a_strict_aws_for_nothing() {
 /// The stand-in itself is answered by the real SDK: a wrong secret is found out.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_signature_is_refused() {
-    let (mut world, aws, front) = strict_world(SignedDuration::ZERO).await;
+    let (mut world, aws, server) = strict_world(SignedDuration::ZERO).await;
     drop(world.operator.take());
-    let command =
-        OperatorCommand::new(&world.cluster.operator_kubeconfig(), front.url()).with_access_key(KEY, "not-its-secret");
-    world.operator = Some(command.start(world.folder()));
-    world.apply("open", &map_with("open", &json!({}))).unwrap();
-    let told = world.condition("open", "Ready", "False", "NoIdentity").await;
-    assert!(told.message.contains("SignatureDoesNotMatch"), "{}", told.message);
-    let right = aws.answer(KEY, None, "eu-west-1", &Request::GetCallerIdentity, None);
+    let command = world.operator_command_for(server.url());
+    world.run_operator(&command.with_access_key(ACCESS_KEY_ID, "not-its-secret"));
+    world.apply("open", &map_spec("open")).unwrap();
+    let condition = world.condition("open", "Ready", "False", "NoIdentity").await;
+    assert!(
+        condition.message.contains("SignatureDoesNotMatch"),
+        "{}",
+        condition.message
+    );
+    let right = aws.answer(ACCESS_KEY_ID, None, "eu-west-1", &Request::GetCallerIdentity, None);
     assert!(matches!(right, Ok(Reply::Identity { .. })));
 }
 
 /// Forty resources against an AWS that takes five calls a second.
 #[tokio::test(flavor = "multi_thread")]
 async fn throttling_slows_everybody_down_and_stops_nobody() {
-    let (world, aws, _front) = strict_world(SignedDuration::ZERO).await;
+    let (world, aws, _server) = strict_world(SignedDuration::ZERO).await;
     aws.throttle(5.0, 5.0);
-    let mut all = String::new();
-    for number in 0..40 {
-        let name = format!("many-{number}");
-        aws.add_role(&role_arn(&name), open_role());
-        let resource = json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": map_with(&name, &json!({}))});
-        all.push_str(&format!("{resource}\n---\n"));
+    let names: Vec<_> = (0..40).map(|number| format!("many-{number}")).collect();
+    for name in &names {
+        aws.add_role(&role_arn(name), open_role());
     }
-    assert!(world.cluster.kubectl_with(&["apply", "-f", "-"], &all).status.success());
+    world.create_maps(&names);
     world.cluster.kubectl_ok(&[
         "wait",
         "--for=condition=Ready",

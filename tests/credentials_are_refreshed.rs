@@ -2,13 +2,17 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::wait_for;
-use crate::support::world::{World, role_arn, value};
+use support::fixtures::{map_spec, role_arn, with};
+use support::wait_for;
+use support::world::{World, value};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_credentials_come_before_the_old_ones_end() {
     let world = World::start().await;
-    let spec = json!({"roleName": "busy", "secretName": "busy", "secretType": "Map", "durationSeconds": 900, "refreshBeforeSeconds": 880});
+    let spec = with(
+        map_spec("busy"),
+        &json!({"durationSeconds": 900, "refreshBeforeSeconds": 880}),
+    );
     world.apply("busy", &spec).unwrap();
     let first = world.ready("busy").await.status.unwrap();
     let before = world.secret("busy").await.unwrap();

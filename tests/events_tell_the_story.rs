@@ -1,11 +1,12 @@
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::support::front::Treatment;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec};
+use support::aws_proxy::Treatment;
+use support::fixtures::map_spec;
+use support::wait_for;
+use support::world::{PATIENCE, World};
 
 /// The events of a resource as `REASON type count`, the oldest first.
-fn told(world: &World, name: &str) -> Vec<String> {
+fn events_of(world: &World, name: &str) -> Vec<String> {
     let list = world.cluster.kubectl_ok(&["get", "events.events.k8s.io", "-o", "json"]);
     let list: Value = serde_json::from_str(&list).unwrap();
     let mut events: Vec<&Value> = list["items"].as_array().unwrap().iter().collect();
@@ -21,9 +22,9 @@ fn told(world: &World, name: &str) -> Vec<String> {
         .collect()
 }
 
-async fn told_so(world: &World, name: &str, expected: &[&str]) {
+async fn wait_for_events(world: &World, name: &str, expected: &[&str]) {
     wait_for(&format!("{expected:?} of {name}"), PATIENCE, async || {
-        (told(world, name) == expected).then_some(())
+        (events_of(world, name) == expected).then_some(())
     })
     .await;
 }
@@ -34,7 +35,7 @@ async fn from_the_first_success_to_failure_and_back() {
     let spec = map_spec("told");
     world.apply("told", &spec).unwrap();
     world.ready("told").await;
-    told_so(&world, "told", &["Issued Normal 1"]).await;
+    wait_for_events(&world, "told", &["Issued Normal 1"]).await;
 
     // A routine refresh is no news.
     world.request_refresh("told", "1");
@@ -44,16 +45,15 @@ async fn from_the_first_success_to_failure_and_back() {
     .await;
 
     // The same failure again is the same event once more.
-    world.aws.treat(|call| match call.action.as_str() {
-        "AssumeRole" => Treatment::refusal(400, "Throttling", "Rate exceeded"),
-        _ => Treatment::Pass,
-    });
+    world
+        .aws
+        .treat_assume_role(Treatment::refusal(400, "Throttling", "Rate exceeded"));
     world.request_refresh("told", "2");
-    told_so(&world, "told", &["Issued Normal 1", "RefreshFailed Warning 2"]).await;
+    wait_for_events(&world, "told", &["Issued Normal 1", "RefreshFailed Warning 2"]).await;
     world.aws.treat(|_| Treatment::Pass);
-    wait_for("the word of the success", PATIENCE, async || {
-        let told = told(&world, "told");
-        (told.len() == 3 && told[2] == "Issued Normal 1").then_some(())
+    wait_for("the event of the success", PATIENCE, async || {
+        let events = events_of(&world, "told");
+        (events.len() == 3 && events[2] == "Issued Normal 1").then_some(())
     })
     .await;
 
@@ -70,19 +70,18 @@ async fn from_the_first_success_to_failure_and_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repair_and_a_conflict() {
     let world = World::start().await;
-    let spec = |secret: &str| json!({"roleName": "mine", "secretName": secret, "secretType": "Map"});
-    world.apply("mine", &spec("mine")).unwrap();
+    world.apply("mine", &map_spec("mine")).unwrap();
     world.ready("mine").await;
     world
         .cluster
         .kubectl_ok(&["label", "secret", "mine", "aws-assume-role=false", "--overwrite"]);
-    told_so(&world, "mine", &["Issued Normal 1", "SecretRepaired Normal 1"]).await;
+    wait_for_events(&world, "mine", &["Issued Normal 1", "SecretRepaired Normal 1"]).await;
 
     world
         .cluster
         .kubectl_ok(&["create", "secret", "generic", "taken", "--from-literal=key=value"]);
-    world.apply("late", &spec("taken")).unwrap();
-    told_so(&world, "late", &["SecretConflict Warning 1"]).await;
+    world.apply("late", &map_spec("taken")).unwrap();
+    wait_for_events(&world, "late", &["SecretConflict Warning 1"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,5 +91,5 @@ async fn the_longest_name_has_its_events_too() {
     assert_eq!(name.len(), 253);
     world.apply(&name, &map_spec("long")).unwrap();
     world.ready(&name).await;
-    told_so(&world, &name, &["Issued Normal 1"]).await;
+    wait_for_events(&world, &name, &["Issued Normal 1"]).await;
 }

@@ -3,21 +3,17 @@ use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::{Value, json};
 
-use crate::support::world::{World, condition, keys, role_arn, value};
-
-const ECR_URL: &str = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/my-repo";
+use support::fixtures::{ECR_URL, ecr_spec, map_spec, role_arn, with};
+use support::world::{World, condition, keys, value};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_type_gives_its_secret() {
     let world = World::start().await;
-    world
-        .apply(
-            "map",
-            &json!({"roleName": "team/my-role", "secretName": "map", "secretType": "Map"}),
-        )
-        .unwrap();
-    world.apply("file", &json!({"roleArn": role_arn("other"), "secretName": "file.credentials", "secretType": "File", "durationSeconds": 3600})).unwrap();
-    world.apply("ecr", &json!({"roleName": "puller", "secretName": "ecr", "secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": ECR_URL})).unwrap();
+    let map = with(map_spec("map"), &json!({"roleName": "team/my-role"}));
+    world.apply("map", &map).unwrap();
+    let file = json!({"roleArn": role_arn("other"), "secretName": "file.credentials", "secretType": "File", "durationSeconds": 3600});
+    world.apply("file", &file).unwrap();
+    world.apply("ecr", &ecr_spec("ecr")).unwrap();
 
     a_map(&world).await;
     a_file(&world).await;

@@ -4,12 +4,13 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
-use crate::support::front::Treatment;
-use crate::support::jaeger::Jaeger;
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn, value};
+use support::aws_proxy::Treatment;
+use support::fixtures::{ACCESS_KEY_ID, ecr_spec, map_spec, role_arn, with};
+use support::jaeger::Jaeger;
+use support::wait_for;
+use support::world::{PATIENCE, World, value};
 
-const OWN_KEY: &str = "AKIAOPERATOR00000000";
+/// With the characters that are written in more than one way.
 const OWN_SECRET: &str = "the/operators+own/secret+access/key";
 
 /// Everything that AWS gave out so far and that nobody is to see, and the operator's own secret.
@@ -51,8 +52,8 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// All that the operator tells, by where it tells it.
-async fn told(world: &World, jaeger: &Jaeger) -> Vec<(&'static str, String)> {
+/// All that the operator puts out, by where it does.
+async fn outputs(world: &World, jaeger: &Jaeger) -> Vec<(&'static str, String)> {
     let resources = world.cluster.kubectl_ok(&["get", "aar", "-A", "-o", "json"]);
     let resources: Value = serde_json::from_str(&resources).unwrap();
     let statuses = resources["items"].as_array().unwrap().iter();
@@ -71,10 +72,11 @@ async fn told(world: &World, jaeger: &Jaeger) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Where a secret is told.
-fn leaks(told: &[(&'static str, String)], secrets: &BTreeSet<String>) -> BTreeSet<&'static str> {
+/// Where a secret is put out.
+fn leaks(outputs: &[(&'static str, String)], secrets: &BTreeSet<String>) -> BTreeSet<&'static str> {
     let forms: Vec<String> = secrets.iter().flat_map(|secret| forms(secret)).collect();
-    told.iter()
+    outputs
+        .iter()
         .filter(|(_, text)| forms.iter().any(|form| text.contains(form.as_str())))
         .map(|(place, _)| *place)
         .collect()
@@ -86,24 +88,18 @@ async fn with_everything_logged_and_everything_traced() {
     let jaeger = Jaeger::start(world.folder()).await;
     let command = world
         .operator_command()
-        .with_access_key(OWN_KEY, OWN_SECRET)
+        .with_access_key(ACCESS_KEY_ID, OWN_SECRET)
+        .with_traces(jaeger.grpc_endpoint(), "grpc")
         .env("RUST_LOG", "trace")
-        .env("LOG_FORMAT", "json")
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.grpc_endpoint())
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-        .env("OTEL_BSP_SCHEDULE_DELAY", "200");
+        .env("LOG_FORMAT", "json");
     world.run_operator(&command);
 
     // Every type, and everything that can happen to it.
-    let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/app";
     let data = json!({"all": "{{ accessKeyId }} {{ secretAccessKey }} {{ sessionToken }}"});
     for (name, more) in [
         ("map", json!({"secretType": "Map"})),
         ("file", json!({"secretType": "File"})),
-        (
-            "images",
-            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": url}),
-        ),
+        ("images", ecr_spec("images")),
         ("process", json!({"secretType": "CredentialProcess"})),
         (
             "template",
@@ -118,9 +114,7 @@ async fn with_everything_logged_and_everything_traced() {
             json!({"secretType": "Template", "template": {"data": {"all": "{{ secretAccessKey | int }}"}}}),
         ),
     ] {
-        let mut spec = json!({"roleArn": role_arn(name), "secretName": name});
-        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        world.apply(name, &spec).unwrap();
+        world.apply(name, &with(map_spec(name), &more)).unwrap();
     }
     for name in ["map", "file", "images", "process", "template"] {
         world.ready(name).await;
@@ -128,14 +122,7 @@ async fn with_everything_logged_and_everything_traced() {
     world.condition("broken", "Ready", "False", "TemplateError").await;
     world.condition("fails", "Ready", "False", "TemplateError").await;
     // Edited, deleted, in the way, refused, not understood, asked for again, deleted in the middle.
-    world.cluster.kubectl_ok(&[
-        "patch",
-        "secret",
-        "map",
-        "--type=merge",
-        "--patch",
-        r#"{"stringData":{"awsSessionToken":"edited"}}"#,
-    ]);
+    world.patch("secret", "map", &json!({"stringData": {"awsSessionToken": "edited"}}));
     world.cluster.kubectl_ok(&["delete", "secret", "file"]);
     world
         .cluster
@@ -154,10 +141,7 @@ async fn with_everything_logged_and_everything_traced() {
         world.condition(name, "Ready", "False", reason).await;
     }
     world.apply("hangs", &map_spec("hangs")).unwrap();
-    wait_for("a hanging call", PATIENCE, async || {
-        (world.aws.hanging() == 1).then_some(())
-    })
-    .await;
+    world.hanging_calls(1).await;
     world.delete("hangs");
     world.request_refresh("--all", "1");
     wait_for("the repairs", PATIENCE, async || {
@@ -170,7 +154,7 @@ async fn with_everything_logged_and_everything_traced() {
     assert!(secrets.len() > 12, "keys and tokens of each: {}", secrets.len());
     // The traces leave a moment later than the rest.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    let before = told(&world, &jaeger).await;
+    let before = outputs(&world, &jaeger).await;
     for (place, text) in &before {
         assert!(text.len() > 500, "there is nothing to search in {place}: {text}");
     }
@@ -185,7 +169,7 @@ async fn with_everything_logged_and_everything_traced() {
     let everywhere = BTreeSet::from(["events", "log", "metrics", "status", "traces"]);
     let secrets = BTreeSet::from([key, password.clone()]);
     wait_for("the planted one everywhere", PATIENCE, async || {
-        (leaks(&told(&world, &jaeger).await, &secrets) == everywhere).then_some(())
+        (leaks(&outputs(&world, &jaeger).await, &secrets) == everywhere).then_some(())
     })
     .await;
     let encoded = vec![(

@@ -2,9 +2,6 @@
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-mod strict_aws;
-mod support;
-
 mod a_collector_is_not_waited_for;
 mod a_collector_proves_who_it_is;
 mod a_deleted_resource_is_let_go;

@@ -1,8 +1,8 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::operator::binary;
-use crate::support::root;
+use support::operator::binary;
+use support::root;
 
 #[test]
 fn the_definitions_in_the_tree_are_what_the_operator_prints() {

@@ -6,8 +6,9 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::get;
 use serde_json::json;
 
-use crate::support::control_plane::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
-use crate::support::world::{World, map_spec, role_arn};
+use support::control_plane::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
+use support::fixtures::{map_spec, role_arn, with};
+use support::world::World;
 
 const POD_TOKEN: &str = "a-projected-token-of-the-pod";
 
@@ -44,7 +45,7 @@ async fn eks_pod_identity_gives_it() {
         .operator_command()
         .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &uri)
         .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token_file.to_str().unwrap());
-    world.operator = Some(command.start(world.folder()));
+    world.run_operator(&command);
     world.apply("mine", &map_spec("mine")).unwrap();
     world.ready("mine").await;
 
@@ -55,12 +56,8 @@ async fn eks_pod_identity_gives_it() {
     assert_eq!(by_session.count(), 1);
 
     // Such an operator chains roles, and a session of more than an hour cannot be had: that is said before AWS is asked.
-    world
-        .apply(
-            "long",
-            &json!({"roleName": "long", "secretName": "long", "secretType": "Map", "durationSeconds": 7200}),
-        )
-        .unwrap();
+    let spec = with(map_spec("long"), &json!({"durationSeconds": 7200}));
+    world.apply("long", &spec).unwrap();
     let refused = world.condition("long", "Ready", "False", "InvalidRequest").await;
     assert!(refused.message.contains("3600"), "{}", refused.message);
     assert_eq!(world.aws.assumed(&role_arn("long")), 0);
@@ -84,7 +81,7 @@ async fn irsa_gives_it() {
         .operator_command()
         .env("AWS_WEB_IDENTITY_TOKEN_FILE", token_file.to_str().unwrap())
         .env("AWS_ROLE_ARN", &role_arn("irsa"));
-    world.operator = Some(command.start(world.folder()));
+    world.run_operator(&command);
     world.apply("mine", &map_spec("mine")).unwrap();
     world.ready("mine").await;
 

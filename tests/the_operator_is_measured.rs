@@ -3,17 +3,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::control_plane::rendered;
-use crate::support::front::{Front, Treatment};
-use crate::support::prometheus::{Prometheus, promtool};
-use crate::support::world::{PATIENCE, World, map_spec};
-use crate::support::{http, root, wait_for};
+use support::aws_proxy::{AwsProxy, Treatment};
+use support::control_plane::rendered;
+use support::fixtures::map_spec;
+use support::prometheus::{Prometheus, promtool};
+use support::world::{PATIENCE, World};
+use support::{http, root, wait_for};
 
-fn refuse(aws: &Front, role: &'static str) {
-    aws.treat(move |call| match call.parameter("RoleArn") {
-        Some(arn) if arn.ends_with(role) => Treatment::refusal(403, "AccessDenied", "not you"),
-        _ => Treatment::Pass,
-    });
+fn refuse(aws: &AwsProxy, role: &str) {
+    aws.treat_role(role, Treatment::refusal(403, "AccessDenied", "not you"));
 }
 
 async fn status_of(world: &World, path: &str) -> Option<(u16, String)> {
@@ -24,21 +22,14 @@ async fn status_of(world: &World, path: &str) -> Option<(u16, String)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_series_of_a_resource_come_and_go_with_it() {
     let world = World::start().await;
-    refuse(&world.aws, "/refused");
+    refuse(&world.aws, "refused");
     for name in ["held", "refused", "paused"] {
         world.apply(name, &map_spec(name)).unwrap();
     }
     let held = world.ready("held").await.status.unwrap();
     world.ready("paused").await;
     world.condition("refused", "Ready", "False", "AccessDenied").await;
-    world.cluster.kubectl_ok(&[
-        "patch",
-        "aar",
-        "paused",
-        "--type=merge",
-        "--patch",
-        r#"{"spec":{"suspend":true}}"#,
-    ]);
+    world.patch("aar", "paused", &json!({"spec": {"suspend": true}}));
     world.condition("paused", "Ready", "True", "Suspended").await;
 
     let expiration = held.expiration.unwrap().0.as_second();
@@ -91,17 +82,13 @@ async fn ready_is_who_knows_the_resources_and_alive_who_answers() {
     nowhere["clusters"][0]["cluster"]["server"] = json!("https://127.0.0.1:1");
     let path = world.folder().join("nowhere.kubeconfig");
     std::fs::write(&path, nowhere.to_string()).unwrap();
-    let command = world
-        .operator_command()
-        .with_access_key("AKIAOPERATOR00000000", "secret")
-        .env("KUBECONFIG", path.to_str().unwrap());
-    world.run_operator(&command);
-    let told = wait_for("the supervisor", PATIENCE, async || {
+    world.start_operator_with(|command| command.env("KUBECONFIG", path.to_str().unwrap()));
+    let answer = wait_for("the supervisor", PATIENCE, async || {
         let (status, text) = status_of(&world, "/readyz").await?;
         (status == 503 && text.contains("not listed")).then_some(text)
     })
     .await;
-    assert!(told.contains("Secrets"));
+    assert!(answer.contains("Secrets"));
     assert_eq!(
         status_of(&world, "/livez").await.unwrap().0,
         200,
@@ -122,7 +109,7 @@ async fn ready_is_who_knows_the_resources_and_alive_who_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_panel_of_the_dashboard_has_something_to_show() {
     let world = World::start().await;
-    refuse(&world.aws, "/refused");
+    refuse(&world.aws, "refused");
     for name in ["shown", "refused"] {
         world.apply(name, &map_spec(name)).unwrap();
     }

@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::wait_for;
-use crate::support::world::{PATIENCE, World, map_spec, role_arn};
+use support::fixtures::{map_spec, role_arn, with};
+use support::wait_for;
+use support::world::{PATIENCE, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_asks_aws_for_nothing_and_notices_what_happened_meanwhile() {
@@ -45,12 +46,8 @@ async fn a_restart_asks_aws_for_nothing_and_notices_what_happened_meanwhile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crash_loses_nothing() {
     let mut world = World::start().await;
-    world
-        .apply(
-            "kept",
-            &json!({"roleName": "kept", "secretName": "kept", "secretType": "File"}),
-        )
-        .unwrap();
+    let spec = with(map_spec("kept"), &json!({"secretType": "File"}));
+    world.apply("kept", &spec).unwrap();
     world.ready("kept").await;
     let mut operator = world.operator.take().unwrap();
     operator.signal("KILL");

@@ -1,26 +1,23 @@
-use aws_assume_role::resource::AWSAssumeRole;
+use aws_assume_role::api::AWSAssumeRole;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use crate::support::world::{World, value};
+use support::fixtures::{NAMESPACE, map_spec, with};
+use support::world::{World, value};
 
 /// Lays a resource down as a predecessor leaves it, with its history for a status.
 async fn resource(world: &World, name: &str, status: &Value) -> AWSAssumeRole {
-    world
-        .apply(
-            name,
-            &json!({"roleName": name, "secretName": name, "secretType": "Map", "durationSeconds": 3600}),
-        )
-        .unwrap();
-    let api: Api<AWSAssumeRole> = Api::namespaced(world.cluster.client(), "default");
+    let spec = with(map_spec(name), &json!({"durationSeconds": 3600}));
+    world.apply(name, &spec).unwrap();
+    let api: Api<AWSAssumeRole> = Api::namespaced(world.cluster.client(), NAMESPACE);
     let patch = Patch::Merge(json!({"status": status}));
     api.patch_status(name, &PatchParams::default(), &patch).await.unwrap()
 }
 
 async fn secret(world: &World, manager: &str, metadata: Value) -> Secret {
-    let api: Api<Secret> = Api::namespaced(world.cluster.client(), "default");
+    let api: Api<Secret> = Api::namespaced(world.cluster.client(), NAMESPACE);
     let secret = json!({
         "metadata": metadata,
         "stringData": {"awsAccessKeyId": "OLD", "awsSecretAccessKey": "OLD", "awsSessionToken": "OLD"},
@@ -144,7 +141,7 @@ async fn resources_and_secrets_of_both_predecessors_are_taken_over() {
     // Their definition, which Helm leaves as it is, was brought up to date.
     let status = world.resource("java").await.unwrap().status.unwrap();
     assert!(status.expiration.is_some() && status.observed_generation.is_some());
-    let spec = json!({"roleName": "java", "secretName": "java", "secretType": "Map", "durationSeconds": 60});
+    let spec = with(map_spec("java"), &json!({"durationSeconds": 60}));
     assert!(world.apply("java", &spec).unwrap_err().contains("900"));
 
     // From then on they are like any other: a deletion takes the Secret with it.

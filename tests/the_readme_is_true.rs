@@ -3,9 +3,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::control_plane::{helm, rendered};
-use crate::support::world::World;
-use crate::support::{part, root};
+use support::control_plane::{helm, rendered};
+use support::world::World;
+use support::{part, root};
 
 /// A fenced block of a document.
 struct Block {

@@ -6,8 +6,8 @@ use crate::aws::error::{Answer, Operation};
 use crate::cluster::ClusterError;
 use crate::refresh::plan::IssueReason;
 use crate::refresh::schedule::RetryClass;
-use crate::spec::InvalidSpec;
 use crate::spec::Format;
+use crate::spec::InvalidSpec;
 use crate::spec::fixtures::{key, spec};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/r";

@@ -3,30 +3,22 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-#[path = "../strict_aws/mod.rs"]
-mod strict_aws;
-#[path = "../support/mod.rs"]
-mod support;
-
-use std::fmt::Write;
 use std::fs;
 use std::time::{Duration, Instant};
 
-use aws_assume_role::resource::AWSAssumeRole;
+use aws_assume_role::api::AWSAssumeRole;
 use k8s_openapi::jiff::SignedDuration;
 use kube::Api;
 use kube::api::ListParams;
 use serde_json::json;
 
-use strict_aws::http::{HttpFront, clock};
-use strict_aws::{StrictAws, allow_all, open_role};
-use support::operator::OperatorCommand;
-use support::world::{World, condition, role_arn};
+use support::fixtures::{list, map_spec, resource, role_arn, with};
+use support::strict_aws::http::{HttpServer, clock};
+use support::strict_aws::{StrictAws, open_role};
+use support::world::{World, condition};
 
 /// How many scrapes are measured.
 const SCRAPES: usize = 10;
-
-const KEY: &str = "AKIAOPERATOR00000000";
 
 #[tokio::main]
 async fn main() {
@@ -36,26 +28,23 @@ async fn main() {
         .unwrap_or(2000);
     let mut world = World::without_operator().await;
     let aws = StrictAws::new(clock(SignedDuration::ZERO));
-    aws.add_user("operator", KEY, "its-secret", allow_all());
-    let front = HttpFront::start(aws.clone()).await;
+    let aws_server = HttpServer::start(aws.clone()).await;
     println!("making {number} resources ...");
     for chunk in (0..number).collect::<Vec<_>>().chunks(500) {
-        let mut text = String::new();
-        for index in chunk {
+        let resources = chunk.iter().map(|index| {
             let name = format!("many-{index}");
             aws.add_role(&role_arn(&name), open_role());
-            let spec = json!({"roleName": name, "secretName": name, "secretType": "Map", "durationSeconds": 43200});
-            let resource = json!({"apiVersion": "pincette.net/v1", "kind": "AWSAssumeRole", "metadata": {"name": name}, "spec": spec});
-            writeln!(text, "{resource}\n---").unwrap();
-        }
+            resource(&name, &with(map_spec(&name), &json!({"durationSeconds": 43200})))
+        });
+        let resources = list(&resources.collect::<Vec<_>>()).to_string();
         let made = world
             .cluster
-            .kubectl_with(&["create", "--validate=false", "-f", "-"], &text);
+            .kubectl_with(&["create", "--validate=false", "-f", "-"], &resources);
         assert!(made.status.success());
     }
 
-    let command = OperatorCommand::new(&world.cluster.operator_kubeconfig(), front.url())
-        .with_access_key(KEY, "its-secret")
+    let command = world
+        .operator_command_for(aws_server.url())
         .env("AWS_CALL_RATE", "1000")
         .env("RUST_LOG", "warn");
     let started = Instant::now();

@@ -14,7 +14,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::environment::{self, folder};
-use crate::support::{jaeger, part, root};
+use support::{jaeger, part, root};
 
 const EXAMPLES: [&str; 5] = [
     "map.yaml",

@@ -12,11 +12,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::support::control_plane::ControlPlane;
-use crate::support::jaeger::Jaeger;
-use crate::support::moto::Moto;
-use crate::support::operator::{OperatorCommand, binary};
-use crate::support::root;
+use support::control_plane::ControlPlane;
+use support::jaeger::Jaeger;
+use support::moto::Moto;
+use support::operator::{OperatorCommand, binary};
+use support::root;
 
 /// The access key of the local environment. moto takes any.
 const ACCESS_KEY_ID: &str = "AKIALOCAL00000000000";
@@ -132,10 +132,7 @@ pub async fn keep() -> Result<(), String> {
     );
     let command = OperatorCommand::new(&cluster.operator_kubeconfig(), moto.url())
         .with_access_key(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
-        .env("OTEL_EXPORTER_OTLP_ENDPOINT", jaeger.grpc_endpoint())
-        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-        // Nobody wants to wait for a trace as long as is usual.
-        .env("OTEL_BSP_SCHEDULE_DELAY", "500");
+        .with_traces(jaeger.grpc_endpoint(), "grpc");
     let operator = command.start(&folder);
     write_env(&folder, &cluster, &moto, &jaeger, &command).map_err(|error| error.to_string())?;
     File::create(folder.join("ready")).map_err(|error| error.to_string())?;

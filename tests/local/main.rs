@@ -4,8 +4,6 @@
 
 mod demo;
 mod environment;
-#[path = "../support/mod.rs"]
-mod support;
 
 use std::process::ExitCode;
 

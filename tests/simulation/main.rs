@@ -6,9 +6,6 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-#[path = "../strict_aws/mod.rs"]
-mod strict_aws;
-
 mod api_server;
 mod checks;
 mod figures;

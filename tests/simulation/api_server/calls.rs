@@ -3,17 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use aws_assume_role::cluster::{Cluster, ClusterError, SecretEvent, WatchEvent};
+use aws_assume_role::api::AWSAssumeRoleStatus;
+use aws_assume_role::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
 use aws_assume_role::credentials::ExposeSecret;
-use aws_assume_role::refresh::event::{Event, Published};
-use aws_assume_role::resource::AWSAssumeRoleStatus;
-use aws_assume_role::secret::{ObservedSecret, Provenance, Repair, WantedSecret};
-use aws_assume_role::wanted::ResourceKey;
+use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Provenance, Repair};
+use aws_assume_role::spec::ResourceKey;
 use futures::channel::mpsc::unbounded;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use tokio::time::Instant;
 
 use super::ApiServer;
 use super::storage::{State, Stored};
@@ -83,13 +81,13 @@ impl ApiServer {
         }
     }
 
-    fn written(&self, secret: &WantedSecret, over: Option<&ObservedSecret>) -> Stored {
+    fn written(&self, secret: &DesiredSecret, over: Option<&ObservedSecret>) -> Stored {
         let contents = secret.data.0.values().map(|value| value.expose_secret());
         let content = contents.filter_map(identity).next().unwrap_or_default();
         let keys: BTreeSet<String> = secret.data.0.keys().cloned().collect();
         Stored {
             seen: ObservedSecret {
-                metadata: secret.metadata(over),
+                metadata: secret.object_metadata(over),
                 provenance: Some(Provenance {
                     ours: keys,
                     others: BTreeSet::new(),
@@ -135,7 +133,7 @@ impl Cluster for ApiServer {
             .boxed()
     }
 
-    fn create_secret<'a>(&'a self, secret: &'a WantedSecret) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
+    fn create_secret<'a>(&'a self, secret: &'a DesiredSecret) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
         self.call(move |state| {
             if state.secrets.contains_key(&secret.name) {
                 return Err(ClusterError::Changed("it exists".to_owned()));
@@ -152,7 +150,7 @@ impl Cluster for ApiServer {
 
     fn replace_secret<'a>(
         &'a self,
-        secret: &'a WantedSecret,
+        secret: &'a DesiredSecret,
         over: &'a ObservedSecret,
     ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
         self.call(move |state| {
@@ -179,10 +177,10 @@ impl Cluster for ApiServer {
             let mut stored = state.unchanged(&repair.name, over)?;
             self.checks.may_repair(&repair.name, stored.owner().as_deref());
             let labels = stored.seen.metadata.labels.get_or_insert_default();
-            labels.extend(repair.envelope.labels.clone());
+            labels.extend(repair.metadata.labels.clone());
             labels.retain(|key, _| !repair.gone.labels.contains_key(key));
             let annotations = stored.seen.metadata.annotations.get_or_insert_default();
-            annotations.extend(repair.envelope.annotations.clone());
+            annotations.extend(repair.metadata.annotations.clone());
             annotations.retain(|key, _| !repair.gone.annotations.contains_key(key));
             if let Some(provenance) = &mut stored.seen.provenance {
                 provenance.others.retain(|key| !repair.foreign_keys.contains(key));
@@ -211,22 +209,16 @@ impl Cluster for ApiServer {
         .boxed()
     }
 
-    fn publish<'a>(
+    fn create_event<'a>(
         &'a self,
         resource: &'a ResourceKey,
-        event: &'a Event,
-        before: Option<&'a Published>,
-    ) -> BoxFuture<'a, Result<Published, ClusterError>> {
-        let at = Instant::now();
-        let goes_on = before.filter(|before| before.goes_on_with(event, at));
-        let published = Published {
-            event: event.clone(),
-            name: resource.name.clone(),
-            count: goes_on.map_or(1, |before| before.count + 1),
-            at,
-            written: at,
-        };
-        self.call(move |_| Ok(published.clone())).boxed()
+        _: &'a Event,
+    ) -> BoxFuture<'a, Result<String, ClusterError>> {
+        self.call(move |_| Ok(resource.name.clone())).boxed()
+    }
+
+    fn repeat_event<'a>(&'a self, _: &'a ResourceKey, _: &'a str, _: i32) -> BoxFuture<'a, Result<(), ClusterError>> {
+        self.call(|_| Ok(())).boxed()
     }
 
     fn write_status<'a>(
@@ -252,7 +244,7 @@ impl Cluster for ApiServer {
         })
         .inspect(|answer| {
             if matches!(answer, Err(ClusterError::Unavailable(_))) {
-                self.checks.status_unsure(&resource.uid);
+                self.checks.status_unknown(&resource.uid);
             }
         })
         .boxed()

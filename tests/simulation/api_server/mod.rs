@@ -8,9 +8,9 @@ mod watches;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use aws_assume_role::api::{AWSAssumeRole, AWSAssumeRoleSpec};
 use aws_assume_role::cluster::WatchEvent;
-use aws_assume_role::resource::{AWSAssumeRole, AWSAssumeRoleSpec};
-use aws_assume_role::wanted::{REFRESH_ANNOTATION, ResourceKey};
+use aws_assume_role::spec::{REFRESH_ANNOTATION, ResourceKey};
 
 use crate::checks::Checks;
 use crate::time::Time;

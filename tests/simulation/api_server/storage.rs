@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use aws_assume_role::api::AWSAssumeRole;
 use aws_assume_role::cluster::{ClusterError, SecretEvent, WatchEvent};
-use aws_assume_role::resource::AWSAssumeRole;
 use aws_assume_role::secret::{MANAGED_BY_LABEL, ObservedSecret};
-use aws_assume_role::wanted::Watched;
+use aws_assume_role::spec::Resource;
 use futures::channel::mpsc::UnboundedSender;
 
 use super::NAMESPACE;
@@ -65,7 +65,7 @@ impl State {
 
     pub(super) fn put_resource(&mut self, mut resource: AWSAssumeRole) {
         resource.metadata.resource_version = Some(self.next_version());
-        self.tell(WatchEvent::Applied(Watched::from_resource(&resource)));
+        self.tell(WatchEvent::Applied(Resource::from_resource(&resource)));
         self.resources.insert(resource.metadata.name.clone().unwrap(), resource);
     }
 

@@ -1,7 +1,7 @@
 //! The watches: told of every change, lost, and listed again.
 
 use aws_assume_role::cluster::{SecretEvent, WatchEvent};
-use aws_assume_role::wanted::Watched;
+use aws_assume_role::spec::Resource;
 
 use super::ApiServer;
 use super::storage::State;
@@ -14,7 +14,7 @@ impl ApiServer {
 
     /// The watches are set up again, which begins with a list.
     pub fn mend_watches(&self) {
-        self.checks.all_statuses_unsure();
+        self.checks.all_statuses_unknown();
         let mut state = self.state();
         state.broken = false;
         state.list();
@@ -51,7 +51,7 @@ impl State {
 
     pub(super) fn list_resources(&mut self) {
         self.tell(WatchEvent::ListStarted);
-        let all: Vec<_> = self.resources.values().map(Watched::from_resource).collect();
+        let all: Vec<_> = self.resources.values().map(Resource::from_resource).collect();
         for watched in all {
             self.tell(WatchEvent::Listed(watched));
         }

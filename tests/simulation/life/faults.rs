@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use super::Life;
 use crate::checks::Checks;
-use crate::strict_aws::{Fault, Refusal, Request};
+use support::strict_aws::{Fault, Refusal, Request};
 
 /// What fails at AWS by itself.
 pub(super) struct AwsFaults {
@@ -72,10 +72,10 @@ impl Life {
         let (down, checks) = (self.aws_down.clone(), self.checks.clone());
         if self.for_a_while("aws", seconds, move || {
             *down.lock().unwrap() = false;
-            checks.release("aws");
+            checks.end_outage("aws");
         }) {
             self.checks.count("aws: away");
-            self.checks.hinder("aws");
+            self.checks.begin_outage("aws");
             *self.aws_down.lock().unwrap() = true;
         }
     }
@@ -85,10 +85,10 @@ impl Life {
         let (api, checks) = (self.api.clone(), self.checks.clone());
         if self.for_a_while("api server", seconds, move || {
             api.set_down(false);
-            checks.release("api server");
+            checks.end_outage("api server");
         }) {
             self.checks.count("api server: away");
-            self.checks.hinder("api server");
+            self.checks.begin_outage("api server");
             self.api.set_down(true);
         }
     }
@@ -126,7 +126,7 @@ impl Life {
         }) {
             self.checks.note(&format!("* clock is ahead by {by} s"));
             self.checks.count("clock: stepped");
-            self.checks.reason_for_all();
+            self.checks.allow_calls_of_all();
             self.time.lie_by(by);
         }
     }

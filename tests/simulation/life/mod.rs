@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_assume_role::secret::Envelope;
-use aws_assume_role::supervisor::SupervisorMessage;
-use aws_assume_role::wanted::Watched;
+use aws_assume_role::operator::supervisor::SupervisorMessage;
+use aws_assume_role::secret::SecretMetadata;
+use aws_assume_role::spec::Resource;
 use fastrand::Rng;
 use ractor::ActorRef;
 use tokio::task::JoinHandle;
@@ -18,14 +18,13 @@ use tokio::task::JoinHandle;
 use crate::api_server::ApiServer;
 use crate::checks::Checks;
 use crate::figures::Figures;
-use crate::strict_aws::in_process::InProcess;
-use crate::strict_aws::{StrictAws, allow_all};
 use crate::time::Time;
+use support::fixtures::ACCESS_KEY_ID;
+use support::strict_aws::StrictAws;
+use support::strict_aws::in_process::InProcess;
 
 use faults::AwsFaults;
 use operator::{WatchedAws, silence_planted_panics};
-
-const KEY: &str = "AKIAOPERATOR00000000";
 
 /// What a life follows from.
 pub struct Setting {
@@ -79,7 +78,6 @@ impl Life {
         let told = time.clone();
         let aws = StrictAws::new(move || told.now());
         aws.forget_calls();
-        aws.add_user("operator", KEY, "secret", allow_all());
         let checks = Checks::new(setting.seed, time.clone(), aws.clone());
         let (aws_down, aws_faults): (Arc<Mutex<bool>>, _) = (Arc::default(), Arc::new(Mutex::new(true)));
         let mut faults = AwsFaults {
@@ -88,12 +86,12 @@ impl Life {
             down: aws_down.clone(),
             on: aws_faults.clone(),
         };
-        aws.plan(move |request| faults.next(request));
+        aws.inject_faults(move |request| faults.next(request));
         let owners: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
         let way = Arc::new(WatchedAws {
             aws: InProcess {
                 aws: aws.clone(),
-                access_key_id: KEY.to_owned(),
+                access_key_id: ACCESS_KEY_ID.to_owned(),
                 latency: Duration::from_millis(80),
                 identity: Arc::default(),
             },
@@ -124,10 +122,10 @@ impl Life {
         }
         self.start_operator().await;
         let (checks, end) = (self.checks.clone(), setting.days * 86_400);
-        let looking = tokio::spawn(async move {
+        let checking = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(60)).await;
-                checks.look();
+                checks.check_secrets();
             }
         });
         while self.time.seconds() < end {
@@ -135,7 +133,7 @@ impl Life {
             tokio::time::sleep(Duration::from_secs(pause)).await;
             self.something_happens().await;
         }
-        looking.abort();
+        checking.abort();
     }
 
     async fn something_happens(&mut self) {
@@ -179,7 +177,7 @@ impl Life {
         self.api.stop_faults();
         // The longest suspension and the longest pause after a refusal.
         tokio::time::sleep(Duration::from_secs(20_000 + 600)).await;
-        self.checks.look();
+        self.checks.check_secrets();
     }
 
     fn judge(&self) {
@@ -187,11 +185,11 @@ impl Life {
         let mut wanted_names = BTreeMap::new();
         for resource in self.api.resources() {
             let name = resource.metadata.name.clone().unwrap();
-            let watched = Watched::from_resource(&resource);
-            let wanted = watched.wanted.as_ref().unwrap();
+            let watched = Resource::from_resource(&resource);
+            let wanted = watched.spec.as_ref().unwrap();
             let complain = |what: &str| {
                 self.checks
-                    .broken(&format!("at the end {name}: {what}: {:?}", resource.status))
+                    .fail(&format!("at the end {name}: {what}: {:?}", resource.status))
             };
             let status = resource.status.clone().unwrap_or_default();
             if status.observed_generation != resource.metadata.generation {
@@ -215,7 +213,7 @@ impl Life {
                 && secret.owner() == Some(watched.key.uid.clone())
                 && secret.seen.is_intact(&wanted.format)
                 && secret.seen.foreign_keys(&wanted.format).is_empty()
-                && Envelope::of(wanted).is_on(&secret.seen)
+                && SecretMetadata::of(wanted).is_on(&secret.seen)
                 && secret.seen.is_made_from(&wanted.spec_hash)
                 && watched
                     .refresh_request
@@ -229,7 +227,7 @@ impl Life {
         for (name, secret) in &secrets {
             if secret.content != "foreign" && wanted_names.get(name) != secret.owner().as_ref() {
                 self.checks
-                    .broken(&format!("at the end Secret {name} is there and nobody wants it"));
+                    .fail(&format!("at the end Secret {name} is there and nobody wants it"));
             }
         }
     }

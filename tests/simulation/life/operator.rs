@@ -7,7 +7,8 @@ use std::time::Duration;
 use aws_assume_role::aws::gate::Limits;
 use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity};
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
-use aws_assume_role::supervisor::{Supervisor, World};
+use aws_assume_role::operator::context::Context;
+use aws_assume_role::operator::supervisor::Supervisor;
 use aws_assume_role::telemetry::metrics::Metrics;
 use fastrand::Rng;
 use futures::future::BoxFuture;
@@ -15,7 +16,7 @@ use ractor::Actor;
 
 use super::Life;
 use crate::checks::Checks;
-use crate::strict_aws::in_process::InProcess;
+use support::strict_aws::in_process::InProcess;
 
 pub(super) fn silence_planted_panics() {
     static ONCE: Once = Once::new();
@@ -50,12 +51,12 @@ impl Aws for WatchedAws {
         let uid = self.owners.lock().unwrap().get(&request.role_arn).cloned();
         if let Some(uid) = uid {
             let uid = uid.as_str();
-            self.checks.asked(uid);
+            self.checks.called(uid);
             let panics = self.random.lock().unwrap().u32(0..20_000) == 0;
             if panics {
                 self.checks.count("actor: panic");
-                self.checks.reason(uid);
-                self.checks.status_unsure(uid);
+                self.checks.allow_call(uid);
+                self.checks.status_unknown(uid);
                 std::panic::panic_any("planted");
             }
         }
@@ -73,17 +74,19 @@ impl Aws for WatchedAws {
 
 impl Life {
     pub(super) async fn start_operator(&mut self) {
-        let world = World {
-            aws: self.way.clone(),
-            cluster: Arc::new(self.api.clone()),
-            clock: Arc::new(self.time.clone()),
-            limits: Limits {
-                rate: 50.0,
-                concurrency: 32,
-            },
-            metrics: Metrics::default(),
+        let limits = Limits {
+            rate: 50.0,
+            concurrency: 32,
         };
-        self.operator = Some(Supervisor::spawn(None, Supervisor, world).await.unwrap());
+        let context = Context::open(
+            self.way.clone(),
+            Arc::new(self.api.clone()),
+            Arc::new(self.time.clone()),
+            limits,
+            Metrics::default(),
+        );
+        let context = context.await.unwrap();
+        self.operator = Some(Supervisor::spawn(None, Supervisor, context).await.unwrap());
     }
 
     pub(super) async fn restart(&mut self) {
@@ -93,7 +96,7 @@ impl Life {
         let Some((supervisor, ended)) = self.operator.take() else {
             return;
         };
-        self.checks.hinder("operator");
+        self.checks.begin_outage("operator");
         match self.random.bool() {
             true => {
                 self.checks.count("operator: killed");
@@ -108,9 +111,9 @@ impl Life {
         self.api.drop_watches();
         let pause = self.random.u64(1..400);
         tokio::time::sleep(Duration::from_secs(pause)).await;
-        self.checks.reason_for_all();
-        self.checks.all_statuses_unsure();
+        self.checks.allow_calls_of_all();
+        self.checks.all_statuses_unknown();
         self.start_operator().await;
-        self.checks.release("operator");
+        self.checks.end_outage("operator");
     }
 }

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use aws_assume_role::resource::{AWSAssumeRoleSpec, SecretType, TemplateSpec};
+use aws_assume_role::api::{AWSAssumeRoleSpec, SecretType, TemplateSpec};
 
 use super::Life;
 use crate::api_server::Stored;
-use crate::strict_aws::open_role;
+use support::fixtures::{ECR_URL, role_arn};
+use support::strict_aws::open_role;
 
 impl Life {
     // --- resources
@@ -49,8 +50,7 @@ impl Life {
                 SecretType::Template
             }
             _ => {
-                let url = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/team/app";
-                spec.ecr_repository_url = Some(url.to_owned());
+                spec.ecr_repository_url = Some(ECR_URL.to_owned());
                 SecretType::EcrDockerConfigJson
             }
         };
@@ -59,7 +59,7 @@ impl Life {
     /// A role that exists, for a resource that is known by it.
     fn role(&mut self, name: &str) -> String {
         self.number += 1;
-        let arn = format!("arn:aws:iam::123456789012:role/{name}-{}", self.number);
+        let arn = role_arn(&format!("{name}-{}", self.number));
         self.aws.add_role(&arn, open_role());
         arn
     }
@@ -104,7 +104,7 @@ impl Life {
 
     pub(super) fn change(&mut self, name: &str) {
         let Some(uid) = self.uid(name) else { return };
-        self.checks.reason(&uid);
+        self.checks.allow_call(&uid);
         match self.random.u32(0..5) {
             0 => {
                 self.checks.count("spec: role");
@@ -135,7 +135,7 @@ impl Life {
             _ => {
                 self.checks.count("spec: labels");
                 let label = self.random.u32(0..10).to_string();
-                let template = aws_assume_role::resource::SecretTemplate {
+                let template = aws_assume_role::api::SecretTemplate {
                     labels: [("team".to_owned(), label)].into(),
                     ..Default::default()
                 };
@@ -147,7 +147,7 @@ impl Life {
     pub(super) fn request(&mut self, name: &str) {
         let Some(uid) = self.uid(name) else { return };
         self.checks.count("resource: refresh requested");
-        self.checks.reason(&uid);
+        self.checks.allow_call(&uid);
         self.number += 1;
         self.api.request_refresh(name, &self.number.to_string());
     }
@@ -155,14 +155,14 @@ impl Life {
     pub(super) fn suspend_for_a_while(&mut self, name: &str) {
         let Some(uid) = self.uid(name) else { return };
         self.checks.count("resource: suspended");
-        self.checks.hinder_one(&uid);
+        self.checks.begin_outage_of(&uid);
         self.api.change(name, |spec| spec.suspend = Some(true));
         let (api, checks, name) = (self.api.clone(), self.checks.clone(), name.to_owned());
         let pause = self.random.u64(60..20_000);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(pause)).await;
-            checks.reason(&uid);
-            checks.release_one(&uid);
+            checks.allow_call(&uid);
+            checks.end_outage_of(&uid);
             api.change(&name, |spec| spec.suspend = None);
         });
     }
@@ -175,7 +175,7 @@ impl Life {
             return;
         };
         self.checks.count("aws: role away");
-        self.checks.hinder_one(&uid);
+        self.checks.begin_outage_of(&uid);
         self.aws.remove_role(&arn);
         let (aws, checks) = (self.aws.clone(), self.checks.clone());
         let pause = self.random.u64(60..7200);
@@ -184,7 +184,7 @@ impl Life {
             aws.add_role(&arn, open_role());
             // A refusal is tried again after five minutes at the latest.
             tokio::time::sleep(Duration::from_secs(300)).await;
-            checks.release_one(&uid);
+            checks.end_outage_of(&uid);
         });
     }
 
@@ -199,7 +199,7 @@ impl Life {
         if self.api.secret(&secret).and_then(|stored| stored.owner()) != Some(uid.clone()) {
             return;
         }
-        self.checks.reason(&uid);
+        self.checks.allow_call(&uid);
         let spoil = |stored: &mut Stored| {
             stored.spoilt = true;
             let provenance = stored.seen.provenance.as_mut().unwrap();

@@ -7,9 +7,6 @@ use std::time::Duration;
 use super::process::Process;
 use super::{free_port, http, part, wait_for};
 
-/// The account that moto stands for.
-pub const ACCOUNT: &str = "123456789012";
-
 /// A running moto.
 pub struct Moto {
     url: String,

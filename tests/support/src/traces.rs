@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-/// What a drawn trace tells of a span: the attribute, and the word before its value.
-const TELLING: [(&str, &str); 5] = [
+/// What a drawn trace shows of a span: the attribute, and the word before its value.
+const SHOWN_ATTRIBUTES: [(&str, &str); 5] = [
     ("aws_assume_role.trigger", "trigger "),
     ("aws_assume_role.outcome", "outcome "),
     ("http.response.status_code", "HTTP "),
@@ -49,26 +49,26 @@ pub struct SpanNode {
 }
 
 /// Spans by the id of their parent.
-type Families<'a> = BTreeMap<Option<&'a str>, Vec<&'a Value>>;
+type ChildrenByParent<'a> = BTreeMap<Option<&'a str>, Vec<&'a Value>>;
 
 impl Trace {
     /// Reads one of the traces of an answer of `/api/traces`. There is none as long as the root or another parent has not arrived.
     pub fn parse(trace: &Value) -> Option<Self> {
         let spans = trace["spans"].as_array()?;
-        let mut families = Families::new();
+        let mut children_of = ChildrenByParent::new();
         for span in spans {
-            families.entry(parent(span)).or_default().push(span);
+            children_of.entry(parent(span)).or_default().push(span);
         }
-        for siblings in families.values_mut() {
+        for siblings in children_of.values_mut() {
             siblings.sort_by_key(|span| (span["startTime"].as_u64(), span["duration"].as_u64()));
         }
-        let roots = families.get(&None)?;
+        let roots = children_of.get(&None)?;
         assert_eq!(roots.len(), 1, "a trace with many roots: {trace}");
         let process = roots[0]["processID"].as_str().unwrap_or_default();
         let trace = Self {
             id: text(&trace["traceID"]),
             resource: attributes(&trace["processes"][process]["tags"]),
-            root: SpanNode::parse(roots[0], &families),
+            root: SpanNode::parse(roots[0], &children_of),
         };
         (trace.root.all().len() == spans.len()).then_some(trace)
     }
@@ -103,11 +103,11 @@ impl Trace {
 }
 
 impl SpanNode {
-    fn parse(span: &Value, families: &Families<'_>) -> Self {
+    fn parse(span: &Value, children_of: &ChildrenByParent<'_>) -> Self {
         let attributes = attributes(&span["tags"]);
         let has = |name: &str, value: &str| attributes.get(name).is_some_and(|is| is == value);
         let links = list(&span["references"]).filter(|reference| !is_parent(span, reference));
-        let children = families.get(&span["spanID"].as_str());
+        let children = children_of.get(&span["spanID"].as_str());
         Self {
             name: text(&span["operationName"]),
             start: SystemTime::UNIX_EPOCH + microseconds(&span["startTime"]),
@@ -118,7 +118,7 @@ impl SpanNode {
             children: children
                 .into_iter()
                 .flatten()
-                .map(|child| Self::parse(child, families))
+                .map(|child| Self::parse(child, children_of))
                 .collect(),
             attributes,
         }
@@ -187,13 +187,13 @@ fn rows_below<'a>(span: &'a SpanNode, before: &str, below: &str, rows: &mut Vec<
 }
 
 fn notes(span: &SpanNode) -> String {
-    let told = TELLING
+    let shown = SHOWN_ATTRIBUTES
         .iter()
         .filter_map(|(name, word)| span.attribute(name).map(|value| format!("{word}{value}")));
-    let told = told.collect::<Vec<_>>().join(", ");
+    let shown = shown.collect::<Vec<_>>().join(", ");
     match span.error {
-        true => format!("✗ {told}"),
-        false => told,
+        true => format!("✗ {shown}"),
+        false => shown,
     }
 }
 

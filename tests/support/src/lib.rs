@@ -1,27 +1,30 @@
-//! What the end-to-end tests and the local environment stand on: a real control plane, moto, Jaeger, Prometheus, the operator
-//! as a process. Everything started here ends with the process that started it, however that one ends.
+//! What the end-to-end tests, the bench, the local environment and the simulation share: a real control plane, moto, Jaeger, Prometheus,
+//! the operator as a process, and an AWS that is as strict as the real one. Everything started here ends with the process that started it,
+//! however that one ends.
 
-// Several programs share this; none uses all of it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod aws_proxy;
 pub mod certificates;
 pub mod control_plane;
-pub mod front;
+pub mod fixtures;
 pub mod http;
 pub mod jaeger;
 pub mod moto;
 pub mod operator;
 pub mod process;
 pub mod prometheus;
+pub mod strict_aws;
 pub mod traces;
 pub mod world;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The folder of the source.
+/// The root of the repository.
 pub fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.ancestors().nth(2).expect("it lies in tests/support").to_owned()
 }
 
 /// A program that `tests/controlplane/build` put in place.

@@ -54,7 +54,7 @@ pub(super) struct Token {
     pub(super) expiration: Timestamp,
 }
 
-type Plan = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
+type FaultInjector = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
 
 pub(super) struct State {
     pub(super) principals: HashMap<String, Principal>,
@@ -62,7 +62,7 @@ pub(super) struct State {
     pub(super) tokens: HashMap<String, Token>,
     pub(super) buckets: HashMap<String, Bucket>,
     pub(super) throttle: Option<(f64, f64)>,
-    pub(super) plan: Option<Plan>,
+    pub(super) fault_injector: Option<FaultInjector>,
     pub(super) calls: Vec<Call>,
     pub(super) remember: bool,
     pub(super) counts: BTreeMap<String, u64>,

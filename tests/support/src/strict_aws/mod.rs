@@ -1,10 +1,7 @@
 //! A stand-in for STS and ECR that refuses what AWS refuses, with AWS's codes and in its words.
 //!
-//! One core with two fronts: [`in_process`] for the simulation, [`http`] for the operator as a process. Each rule names the page that it
-//! comes from. Every call is recorded; a plan can make any call fail, in any of the ways in which networks and services fail.
-
-// Three test programs share this; none uses all of it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::large_enum_variant)]
+//! One core with two ways to it: [`in_process`] for the simulation, [`http`] for the operator as a process. Each rule names the page that it
+//! comes from. Every call is recorded. Faults can be injected into any call: all the ways in which networks and services fail.
 
 mod answers;
 mod calls;
@@ -22,12 +19,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+use crate::fixtures::{ACCESS_KEY_ID, ACCOUNT, SECRET_ACCESS_KEY};
+
 pub use calls::{AssumeRole, Call, Fault, Refusal, Reply, Request};
 use state::State;
 pub use state::{Principal, Role, SessionFacts};
-
-/// The account of the operator.
-pub const ACCOUNT: &str = "123456789012";
 
 type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -39,9 +35,9 @@ pub struct StrictAws {
 }
 
 impl StrictAws {
-    /// An AWS without anybody in it, that lives by a clock.
+    /// An AWS that lives by a clock, with nobody in it but the operator, whose access key may do everything.
     pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self {
+        let aws = Self {
             now: Arc::new(now),
             state: Arc::new(Mutex::new(State {
                 principals: HashMap::new(),
@@ -49,13 +45,20 @@ impl StrictAws {
                 tokens: HashMap::new(),
                 buckets: HashMap::new(),
                 throttle: None,
-                plan: None,
+                fault_injector: None,
                 calls: Vec::new(),
                 remember: true,
                 counts: BTreeMap::new(),
                 number: 0,
             })),
-        }
+        };
+        aws.set_operator_policy(allow_all());
+        aws
+    }
+
+    /// Gives the operator another policy.
+    pub fn set_operator_policy(&self, policy: Value) {
+        self.add_user("operator", ACCESS_KEY_ID, SECRET_ACCESS_KEY, policy);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -96,9 +99,9 @@ impl StrictAws {
         state.buckets.clear();
     }
 
-    /// From now on the plan says what goes wrong with each call.
-    pub fn plan(&self, plan: impl FnMut(&Request) -> Option<Fault> + Send + 'static) {
-        self.state().plan = Some(Box::new(plan));
+    /// From now on this says what goes wrong with each call.
+    pub fn inject_faults(&self, injector: impl FnMut(&Request) -> Option<Fault> + Send + 'static) {
+        self.state().fault_injector = Some(Box::new(injector));
     }
 
     /// Only counts calls from now on, and forgets sessions that have ended: thirty days have many.
@@ -136,7 +139,10 @@ impl StrictAws {
 
     /// What goes wrong with this call.
     pub fn fault(&self, request: &Request) -> Option<Fault> {
-        self.state().plan.as_mut().and_then(|plan| plan(request))
+        self.state()
+            .fault_injector
+            .as_mut()
+            .and_then(|injector| injector(request))
     }
 
     /// The principal of an access key, for the checking of a signature.
@@ -163,7 +169,7 @@ impl StrictAws {
         answer
     }
 
-    /// Writes a call down that the front answered by itself.
+    /// Records a call that was answered before it came here.
     pub fn record(&self, access_key_id: &str, region: &str, request: &Request, refusal: Option<&Refusal>) {
         let now = self.now();
         self.state().record(now, access_key_id, region, request, refusal);

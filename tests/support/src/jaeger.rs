@@ -61,6 +61,14 @@ impl Jaeger {
         }
     }
 
+    /// Where it takes OTLP by a protocol, in the words of `OTEL_EXPORTER_OTLP_PROTOCOL`.
+    pub fn endpoint(&self, protocol: &str) -> &str {
+        match protocol {
+            "grpc" => &self.grpc_endpoint,
+            _ => &self.http_endpoint,
+        }
+    }
+
     /// Where it takes OTLP by gRPC.
     pub fn grpc_endpoint(&self) -> &str {
         &self.grpc_endpoint

@@ -41,6 +41,14 @@ impl OperatorCommand {
         self.env("AWS_ACCESS_KEY_ID", id).env("AWS_SECRET_ACCESS_KEY", secret)
     }
 
+    /// With its traces sent to a collector, without much of a delay.
+    #[must_use]
+    pub fn with_traces(self, endpoint: &str, protocol: &str) -> Self {
+        self.env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+            .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+            .env("OTEL_BSP_SCHEDULE_DELAY", "200")
+    }
+
     /// Where its HTTP server will be: a host and a port.
     pub fn http_address(&self) -> &str {
         &self.http_address

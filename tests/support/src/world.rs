@@ -1,9 +1,9 @@
-//! A world for a story: a control plane of its own, moto behind a window, and the operator when the story wants it.
+//! A world for a story: a control plane of its own, moto behind a proxy, and the operator when the story wants it.
 
 use std::path::Path;
 use std::time::Duration;
 
-use aws_assume_role::resource::{AWSAssumeRole, Condition};
+use aws_assume_role::api::{AWSAssumeRole, Condition};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -11,11 +11,13 @@ use aws_smithy_async::rt::sleep::default_async_sleep;
 use aws_smithy_async::time::SystemTimeSource;
 use k8s_openapi::api::core::v1::Secret;
 use kube::Api;
+use serde_json::Value;
 use tempfile::TempDir;
 
+use super::aws_proxy::AwsProxy;
 use super::control_plane::ControlPlane;
-use super::front::Front;
-use super::moto::{ACCOUNT, Moto};
+use super::fixtures::{ACCESS_KEY_ID, NAMESPACE, SECRET_ACCESS_KEY, list, map_spec, resource, role_arn};
+use super::moto::Moto;
 use super::operator::OperatorCommand;
 use super::process::Process;
 use super::{http, wait_for};
@@ -27,8 +29,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct World {
     /// The operator, if it runs.
     pub operator: Option<Process>,
-    /// The window before moto.
-    pub aws: Front,
+    /// The proxy before moto.
+    pub aws: AwsProxy,
     /// AWS.
     pub moto: Moto,
     /// The cluster.
@@ -42,7 +44,7 @@ impl World {
     pub async fn without_operator() -> Self {
         let folder = tempfile::Builder::new().prefix("aws-assume-role-").tempdir().unwrap();
         let (cluster, moto) = tokio::join!(ControlPlane::start(folder.path()), Moto::start(folder.path()));
-        let aws = Front::start(moto.url()).await;
+        let aws = AwsProxy::start(moto.url()).await;
         Self {
             operator: None,
             aws,
@@ -70,6 +72,12 @@ impl World {
         OperatorCommand::new(&self.cluster.operator_kubeconfig(), self.aws.url())
     }
 
+    /// How the operator is started with a plain access key, to ask the AWS of an endpoint.
+    pub fn operator_command_for(&self, aws_endpoint: &str) -> OperatorCommand {
+        OperatorCommand::new(&self.cluster.operator_kubeconfig(), aws_endpoint)
+            .with_access_key(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
+    }
+
     /// Starts the operator with a plain access key.
     pub fn start_operator(&mut self) {
         self.start_operator_with(|command| command);
@@ -77,9 +85,7 @@ impl World {
 
     /// Starts the operator with a plain access key, and with what is changed in its command.
     pub fn start_operator_with(&mut self, change: impl FnOnce(OperatorCommand) -> OperatorCommand) {
-        let command = self
-            .operator_command()
-            .with_access_key("AKIAOPERATOR00000000", "secret");
+        let command = self.operator_command_for(self.aws.url());
         self.run_operator(&change(command));
     }
 
@@ -110,7 +116,7 @@ impl World {
         self.operator.as_ref().map(Process::log).unwrap_or_default()
     }
 
-    /// A configuration of the AWS SDK for calls through the window, with an access key or a session.
+    /// A configuration of the AWS SDK for calls through the proxy, with an access key or a session.
     pub fn aws_configuration(&self, id: &str, secret: &str, token: Option<&str>) -> SdkConfig {
         let credentials = Credentials::new(id, secret, token.map(str::to_owned), None, "test");
         let http_client = aws_smithy_http_client::Builder::new().build_http();
@@ -142,19 +148,26 @@ impl World {
     /// `kubectl create` of Maps whose roles and Secrets have those names, all at once.
     pub fn create_maps(&self, names: &[String]) {
         let resources: Vec<_> = names.iter().map(|name| resource(name, &map_spec(name))).collect();
-        let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": resources});
-        let output = self.cluster.kubectl_with(&["create", "-f", "-"], &list.to_string());
+        let output = self
+            .cluster
+            .kubectl_with(&["create", "-f", "-"], &list(&resources).to_string());
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// `kubectl apply` of one resource of that name and spec, in the namespace `default`. Gives kubectl's complaint, if it has one.
-    pub fn apply(&self, name: &str, spec: &serde_json::Value) -> Result<(), String> {
+    /// `kubectl apply` of one resource of that name and spec, in the namespace of the stories. Gives kubectl's complaint, if it has one.
+    pub fn apply(&self, name: &str, spec: &Value) -> Result<(), String> {
         let resource = resource(name, spec);
         let output = self.cluster.kubectl_with(&["apply", "-f", "-"], &resource.to_string());
         match output.status.success() {
             true => Ok(()),
             false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
         }
+    }
+
+    /// `kubectl patch` of an object: a merge patch.
+    pub fn patch(&self, kind: &str, name: &str, change: &Value) {
+        self.cluster
+            .kubectl_ok(&["patch", kind, name, "--type=merge", "--patch", &change.to_string()]);
     }
 
     /// Asks for a refresh of the resource of that name, or of `--all`. Another value is another request.
@@ -172,13 +185,13 @@ impl World {
 
     /// The resource of that name, if it is there.
     pub async fn resource(&self, name: &str) -> Option<AWSAssumeRole> {
-        let api: Api<AWSAssumeRole> = Api::namespaced(self.cluster.client(), "default");
+        let api: Api<AWSAssumeRole> = Api::namespaced(self.cluster.client(), NAMESPACE);
         api.get_opt(name).await.unwrap()
     }
 
     /// The Secret of that name, if it is there.
     pub async fn secret(&self, name: &str) -> Option<Secret> {
-        let api: Api<Secret> = Api::namespaced(self.cluster.client(), "default");
+        let api: Api<Secret> = Api::namespaced(self.cluster.client(), NAMESPACE);
         api.get_opt(name).await.unwrap()
     }
 
@@ -191,6 +204,14 @@ impl World {
             (condition.status == status && condition.reason == reason).then_some(condition)
         })
         .await
+    }
+
+    /// Waits until so many calls to AWS are held up at the same time.
+    pub async fn hanging_calls(&self, number: usize) {
+        wait_for(&format!("{number} hanging calls"), PATIENCE, async || {
+            (self.aws.hanging() == number).then_some(())
+        })
+        .await;
     }
 
     /// Waits until the Secret of a resource holds valid credentials.
@@ -226,25 +247,6 @@ impl Drop for World {
 pub fn condition(resource: &AWSAssumeRole, type_: &str) -> Option<Condition> {
     let conditions = &resource.status.as_ref()?.conditions;
     conditions.iter().find(|condition| condition.type_ == type_).cloned()
-}
-
-fn resource(name: &str, spec: &serde_json::Value) -> serde_json::Value {
-    serde_json::json!({
-        "apiVersion": "pincette.net/v1",
-        "kind": "AWSAssumeRole",
-        "metadata": {"name": name, "namespace": "default"},
-        "spec": spec,
-    })
-}
-
-/// The spec of a Map whose role and Secret have that name.
-pub fn map_spec(name: &str) -> serde_json::Value {
-    serde_json::json!({"roleName": name, "secretName": name, "secretType": "Map"})
-}
-
-/// The ARN of a role in the account of this world.
-pub fn role_arn(name: &str) -> String {
-    format!("arn:aws:iam::{ACCOUNT}:role/{name}")
 }
 
 /// The value of a key of a Secret.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -35,47 +35,23 @@ impl Prometheus {
         let url = format!("http://127.0.0.1:{port}");
         wait_for("Prometheus", Duration::from_secs(60), async || {
             process.must_run();
-            let found = ask(&url, "query", &[("query", "up")]).await?;
+            let found = ask(&url, "up").await?;
             (found.as_array()?.len() == targets.len()).then_some(())
         })
         .await;
         Self { url, _process: process }
     }
 
-    /// Its address.
-    pub fn url(&self) -> &str {
-        &self.url
-    }
-
     /// The result of an expression at this moment: for a vector a list of `{"metric": {...}, "value": [time, "text"]}`.
     pub async fn query(&self, expression: &str) -> Value {
-        self.must("query", &[("query", expression)]).await
-    }
-
-    /// The result of an expression over a time: a list of `{"metric": {...}, "values": [[time, "text"], ...]}`.
-    pub async fn query_range(&self, expression: &str, start: SystemTime, end: SystemTime, step: Duration) -> Value {
-        let seconds = |time: SystemTime| {
-            let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-            since.as_secs_f64().to_string()
-        };
-        let parameters = [
-            ("query", expression),
-            ("start", &seconds(start)),
-            ("end", &seconds(end)),
-            ("step", &step.as_secs_f64().to_string()),
-        ];
-        self.must("query_range", &parameters).await
-    }
-
-    async fn must(&self, kind: &str, parameters: &[(&str, &str)]) -> Value {
-        let answer = ask(&self.url, kind, parameters).await;
-        answer.unwrap_or_else(|| panic!("Prometheus does not answer {kind} {parameters:?}"))
+        let answer = ask(&self.url, expression).await;
+        answer.unwrap_or_else(|| panic!("Prometheus does not answer {expression}"))
     }
 }
 
-async fn ask(url: &str, kind: &str, parameters: &[(&str, &str)]) -> Option<Value> {
-    let parameters = serde_urlencoded::to_string(parameters).unwrap();
-    let (status, text) = http::get(&format!("{url}/api/v1/{kind}?{parameters}")).await?;
+async fn ask(url: &str, expression: &str) -> Option<Value> {
+    let parameters = serde_urlencoded::to_string([("query", expression)]).unwrap();
+    let (status, text) = http::get(&format!("{url}/api/v1/query?{parameters}")).await?;
     // It is an error in the test, and Prometheus says which.
     assert_ne!(status.as_u16(), 400, "Prometheus: {text}");
     let mut answer: Value = serde_json::from_str(&text).ok()?;

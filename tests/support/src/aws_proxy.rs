@@ -1,4 +1,4 @@
-//! A window before moto: what passes is counted, and can be held up or refused.
+//! A proxy before moto: it records the calls, and can hold them up or refuse them.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Request, Response, StatusCode};
 use tokio::task::JoinHandle;
 
+use super::fixtures::role_arn;
 use super::http::{self, HttpClient};
 
 /// One call to AWS.
@@ -68,36 +69,36 @@ struct Shared {
     hanging: AtomicUsize,
 }
 
-/// A call that is held up, for as long as the caller holds on.
-struct Held<'a>(&'a AtomicUsize);
+/// A call that is held up, for as long as the caller waits for it.
+struct HangingCall<'a>(&'a AtomicUsize);
 
-impl<'a> Held<'a> {
+impl<'a> HangingCall<'a> {
     fn new(count: &'a AtomicUsize) -> Self {
         count.fetch_add(1, Ordering::SeqCst);
         Self(count)
     }
 }
 
-impl Drop for Held<'_> {
+impl Drop for HangingCall<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// The window.
-pub struct Front {
+/// The proxy.
+pub struct AwsProxy {
     url: String,
     shared: Arc<Shared>,
     server: JoinHandle<()>,
 }
 
-impl Front {
-    /// Opens one before the endpoint `target`.
+impl AwsProxy {
+    /// Starts one before the endpoint `target`.
     pub async fn start(target: &str) -> Self {
         Self::start_at(target, 0).await
     }
 
-    /// Opens one at a port.
+    /// Starts one at a port.
     pub async fn start_at(target: &str, port: u16) -> Self {
         let shared = Arc::new(Shared {
             target: target.to_owned(),
@@ -126,6 +127,23 @@ impl Front {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
     }
 
+    /// From now on this is done with each call of `AssumeRole`.
+    pub fn treat_assume_role(&self, treatment: Treatment) {
+        self.treat(move |call| match call.action.as_str() {
+            "AssumeRole" => treatment.clone(),
+            _ => Treatment::Pass,
+        });
+    }
+
+    /// From now on this is done with each call for a role.
+    pub fn treat_role(&self, name: &str, treatment: Treatment) {
+        let arn = role_arn(name);
+        self.treat(move |call| match call.parameter("RoleArn") {
+            Some(role) if role == arn => treatment.clone(),
+            _ => Treatment::Pass,
+        });
+    }
+
     /// The calls of that action so far.
     pub fn calls(&self, action: &str) -> Vec<Call> {
         let calls = self.shared.calls.lock().unwrap();
@@ -137,7 +155,7 @@ impl Front {
         self.shared.answers.lock().unwrap().clone()
     }
 
-    /// How many calls are held up at this moment, their callers still holding on.
+    /// How many calls are held up at this moment, their callers still waiting.
     pub fn hanging(&self) -> usize {
         self.shared.hanging.load(Ordering::SeqCst)
     }
@@ -151,7 +169,7 @@ impl Front {
     }
 }
 
-impl Drop for Front {
+impl Drop for AwsProxy {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -181,7 +199,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
             }
         }
         Treatment::Hang => {
-            let _held = Held::new(&shared.hanging);
+            let _hanging = HangingCall::new(&shared.hanging);
             std::future::pending().await
         }
         Treatment::Answer(status, body) => answer(StatusCode::from_u16(status).unwrap(), body),

@@ -1,17 +1,11 @@
 use serde_json::json;
 
-use super::super::{Reply, Request, Role, StrictAws, allow_all, open_role};
+use super::super::{Reply, Request, Role, StrictAws, open_role};
 use super::*;
-
-const KEY: &str = "AKIATEST000000000000";
-
-fn role_arn(name: &str) -> String {
-    format!("arn:aws:iam::{ACCOUNT}:role/{name}")
-}
+use crate::fixtures::{ACCESS_KEY_ID, role_arn};
 
 fn aws() -> StrictAws {
     let aws = StrictAws::new(|| Timestamp::from_second(1_800_000_000).unwrap());
-    aws.add_user("operator", KEY, "secret", allow_all());
     aws.add_role(&role_arn("open"), open_role());
     aws
 }
@@ -33,7 +27,7 @@ fn ask(aws: &StrictAws, key: (&str, Option<&str>), request: AssumeRole) -> Resul
 fn refused(change: impl FnOnce(&mut AssumeRole)) -> String {
     let mut request = plain("open");
     change(&mut request);
-    let refusal = ask(&aws(), (KEY, None), request).unwrap_err();
+    let refusal = ask(&aws(), (ACCESS_KEY_ID, None), request).unwrap_err();
     format!("{} {}", refusal.code, refusal.message)
 }
 
@@ -43,7 +37,7 @@ fn what_aws_takes_is_taken() {
         access_key_id,
         expiration,
         ..
-    }) = ask(&aws(), (KEY, None), plain("open"))
+    }) = ask(&aws(), (ACCESS_KEY_ID, None), plain("open"))
     else {
         panic!("refused");
     };
@@ -109,9 +103,9 @@ fn a_trust_policy_is_obeyed() {
         external_id: Some(id.into()),
         ..plain("external")
     };
-    assert!(ask(&aws, (KEY, None), with_id("right")).is_ok());
-    assert!(ask(&aws, (KEY, None), with_id("wrong")).is_err());
-    assert!(ask(&aws, (KEY, None), plain("external")).is_err());
+    assert!(ask(&aws, (ACCESS_KEY_ID, None), with_id("right")).is_ok());
+    assert!(ask(&aws, (ACCESS_KEY_ID, None), with_id("wrong")).is_err());
+    assert!(ask(&aws, (ACCESS_KEY_ID, None), plain("external")).is_err());
 
     let tagged = AssumeRole {
         tags: vec![("team".into(), "blue".into())],
@@ -119,7 +113,7 @@ fn a_trust_policy_is_obeyed() {
     };
     let refusal = ask(
         &aws,
-        (KEY, None),
+        (ACCESS_KEY_ID, None),
         AssumeRole {
             external_id: Some("right".into()),
             ..tagged
@@ -134,7 +128,7 @@ fn a_trust_policy_is_obeyed() {
             "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::999999999999:root"}, "Action": "sts:AssumeRole",
         })),
     );
-    assert!(ask(&aws, (KEY, None), plain("strangers")).is_err());
+    assert!(ask(&aws, (ACCESS_KEY_ID, None), plain("strangers")).is_err());
 }
 
 #[test]
@@ -171,7 +165,7 @@ fn the_limits_on_the_lifetime_hold() {
         ..plain("short")
     };
     assert!(
-        ask(&aws, (KEY, None), long.clone())
+        ask(&aws, (ACCESS_KEY_ID, None), long.clone())
             .unwrap_err()
             .message
             .contains("MaxSessionDuration")
@@ -179,7 +173,7 @@ fn the_limits_on_the_lifetime_hold() {
 
     let Ok(Reply::Session {
         access_key_id, token, ..
-    }) = ask(&aws, (KEY, None), plain("open"))
+    }) = ask(&aws, (ACCESS_KEY_ID, None), plain("open"))
     else {
         panic!("refused");
     };
@@ -205,7 +199,7 @@ fn transitive_tags_are_inherited_and_cannot_be_set_again() {
     };
     let Ok(Reply::Session {
         access_key_id, token, ..
-    }) = ask(&aws, (KEY, None), tagged.clone())
+    }) = ask(&aws, (ACCESS_KEY_ID, None), tagged.clone())
     else {
         panic!("refused");
     };
@@ -231,7 +225,7 @@ fn a_registry_token_carries_the_rights_of_its_session() {
         token,
         expiration,
         ..
-    }) = ask(&aws, (KEY, None), confined)
+    }) = ask(&aws, (ACCESS_KEY_ID, None), confined)
     else {
         panic!("refused");
     };
@@ -252,7 +246,7 @@ fn a_registry_token_carries_the_rights_of_its_session() {
 fn too_many_calls_are_throttled_per_region() {
     let aws = aws();
     aws.throttle(1.0, 3.0);
-    let call = |region: &str| aws.answer(KEY, None, region, &Request::GetCallerIdentity, None);
+    let call = |region: &str| aws.answer(ACCESS_KEY_ID, None, region, &Request::GetCallerIdentity, None);
     assert_eq!((0..5).filter(|_| call("eu-west-1").is_ok()).count(), 3);
     assert_eq!(call("eu-west-1").unwrap_err().code, "Throttling");
     assert!(call("us-east-1").is_ok());

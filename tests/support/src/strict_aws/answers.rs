@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
+use crate::fixtures::ACCOUNT;
+
 use super::state::{State, Token};
 use super::throttle::Bucket;
-use super::{ACCOUNT, Fault, Principal, Refusal, Reply, Request, policy, rules};
+use super::{Fault, Principal, Refusal, Reply, Request, policy, rules};
 
 impl State {
     pub(super) fn answer(

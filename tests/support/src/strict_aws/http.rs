@@ -1,7 +1,5 @@
 //! The strict AWS over HTTP: the query protocol of STS, the JSON protocol of ECR, Signature Version 4.
 
-use std::time::Duration;
-
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -16,12 +14,12 @@ use super::signature::{self, Scope};
 use super::{AssumeRole, Fault, Refusal, Reply, Request, StrictAws};
 
 /// The strict AWS at a port of the loopback address.
-pub struct HttpFront {
+pub struct HttpServer {
     url: String,
     server: JoinHandle<()>,
 }
 
-impl HttpFront {
+impl HttpServer {
     pub async fn start(aws: StrictAws) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
@@ -38,7 +36,7 @@ impl HttpFront {
     }
 }
 
-impl Drop for HttpFront {
+impl Drop for HttpServer {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -217,9 +215,4 @@ fn http_date(time: Timestamp) -> String {
 /// A clock that is apart from the machine's.
 pub fn clock(apart: SignedDuration) -> impl Fn() -> Timestamp + Send + Sync + 'static {
     move || Timestamp::now() + apart
-}
-
-/// For plans: so many seconds.
-pub const fn seconds(number: u64) -> Duration {
-    Duration::from_secs(number)
 }

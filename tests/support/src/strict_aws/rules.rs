@@ -7,8 +7,10 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+use crate::fixtures::ACCOUNT;
+
 use super::policy::{Context, Decision, all_allow, decide};
-use super::{ACCOUNT, AssumeRole, Principal, Refusal, Role, SessionFacts};
+use super::{AssumeRole, Principal, Refusal, Role, SessionFacts};
 
 /// The most that a packed policy may have, in bytes. AWS does not tell its compression; this is a stand-in for it.
 const PACKED_MAX: usize = 2048;

@@ -1,0 +1,116 @@
+//! The promises, as assertions that are checked at every step of a life.
+
+mod calls;
+mod outages;
+mod secrets;
+mod statuses;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use support::strict_aws::StrictAws;
+
+use crate::figures::Figures;
+use crate::time::Time;
+
+use calls::Calls;
+use outages::Outages;
+use secrets::HeldCredentials;
+
+/// How much of the history is kept.
+const HISTORY: usize = 20_000;
+
+/// How much of it is printed when a promise is broken.
+const PRINTED: usize = 60;
+
+struct State {
+    seed: u64,
+    figures: Figures,
+    outages: Outages,
+    /// The credentials in each Secret.
+    held: BTreeMap<String, HeldCredentials>,
+    /// The calls to AWS, by the UID of the resource that they are made for.
+    calls: BTreeMap<String, Calls>,
+    deleted: BTreeSet<String>,
+    /// The resources whose status may be written again as it is stored, because the operator cannot know that it is.
+    unknown_statuses: BTreeSet<String>,
+    /// The latest events, to be printed when a promise is broken.
+    history: VecDeque<String>,
+}
+
+#[derive(Clone)]
+pub struct Checks {
+    state: Arc<Mutex<State>>,
+    time: Time,
+    aws: StrictAws,
+}
+
+impl Checks {
+    pub fn new(seed: u64, time: Time, aws: StrictAws) -> Self {
+        let state = State {
+            seed,
+            figures: Figures::default(),
+            outages: Outages::default(),
+            held: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            deleted: BTreeSet::new(),
+            unknown_statuses: BTreeSet::new(),
+            history: VecDeque::new(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            time,
+            aws,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|broken| broken.into_inner())
+    }
+
+    /// Seconds of the epoch.
+    fn seconds(&self) -> i64 {
+        self.time.now().as_second()
+    }
+
+    /// Writes an event into the history.
+    pub fn note(&self, event: &str) {
+        let line = format!("{:>8}  {event}", self.time.seconds());
+        let mut state = self.state();
+        if state.history.len() == HISTORY {
+            state.history.pop_front();
+        }
+        state.history.push_back(line);
+    }
+
+    pub fn count(&self, kind: &str) {
+        self.state().figures.count(kind);
+    }
+
+    pub fn figures(&self) -> Figures {
+        let mut figures = self.state().figures.clone();
+        figures.calls = self.aws.counts();
+        figures
+    }
+
+    /// Ends a life in which a promise was broken.
+    pub fn fail(&self, what: &str) -> ! {
+        let state = self.state();
+        // What the complaint is about are the words in it that name something.
+        let named: Vec<&str> = what
+            .split(|c: char| !(c.is_alphanumeric() || c == '-'))
+            .filter(|word| word.starts_with("uid-") || word.starts_with("s-"))
+            .collect();
+        let lines: Vec<&String> = state
+            .history
+            .iter()
+            .filter(|line| line.contains("  * ") || named.iter().any(|name| line.contains(name)))
+            .collect();
+        for line in &lines[lines.len().saturating_sub(PRINTED)..] {
+            eprintln!("{line}");
+        }
+        // The actors live in tasks, whose panics are theirs alone.
+        eprintln!("seed {}, second {}: {what}", state.seed, self.time.seconds());
+        std::process::exit(101);
+    }
+}
