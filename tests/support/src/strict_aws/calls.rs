@@ -5,6 +5,8 @@ use std::time::Duration;
 use k8s_openapi::jiff::Timestamp;
 
 /// What is asked.
+// Nearly all requests are of the large kind.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
     /// `sts:GetCallerIdentity`.
