@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 use support::aws_proxy::Treatment;
-use support::fixtures::{ACCESS_KEY_ID, ecr_spec, map_spec, role_arn, with};
+use support::fixtures::{ACCESS_KEY_ID, ECR_URL, map_spec, role_arn, with};
 use support::jaeger::Jaeger;
 use support::wait_for;
 use support::world::{PATIENCE, World, value};
@@ -99,7 +99,10 @@ async fn with_everything_logged_and_everything_traced() {
     for (name, more) in [
         ("map", json!({"secretType": "Map"})),
         ("file", json!({"secretType": "File"})),
-        ("images", ecr_spec("images")),
+        (
+            "images",
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": ECR_URL}),
+        ),
         ("process", json!({"secretType": "CredentialProcess"})),
         (
             "template",
@@ -114,7 +117,8 @@ async fn with_everything_logged_and_everything_traced() {
             json!({"secretType": "Template", "template": {"data": {"all": "{{ secretAccessKey | int }}"}}}),
         ),
     ] {
-        world.apply(name, &with(map_spec(name), &more)).unwrap();
+        let spec = json!({"roleArn": role_arn(name), "secretName": name});
+        world.apply(name, &with(spec, &more)).unwrap();
     }
     for name in ["map", "file", "images", "process", "template"] {
         world.ready(name).await;

@@ -75,6 +75,13 @@ impl AWSAssumeRoleStatus {
         self.condition_status(ConditionType::Refreshed) == Some(ConditionStatus::False)
     }
 
+    /// Why the last attempt failed, if it did.
+    #[must_use]
+    pub fn failure_reason(&self) -> Option<Reason> {
+        let refreshed = self.condition(ConditionType::Refreshed).filter(|_| self.has_failed())?;
+        refreshed.reason.parse().ok()
+    }
+
     /// Whether the resource was suspended when the status was written.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
@@ -164,7 +171,17 @@ pub struct Condition {
 
 /// Why a condition is what it is. The words are stable: people write alerts on them.
 #[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, strum::AsRefStr, strum::Display, strum::EnumIter, strum::IntoStaticStr,
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    Hash,
+    strum::AsRefStr,
+    strum::Display,
+    strum::EnumIter,
+    strum::EnumString,
+    strum::IntoStaticStr,
 )]
 pub enum Reason {
     /// The Secret holds credentials, and the last attempt wrote them.

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::ClusterError;
 use crate::api::AWSAssumeRole;
 use crate::digest;
-use crate::secret::observed::FIELD_MANAGER;
+use crate::secret::FIELD_MANAGER;
 
 /// The hash of the definition that was applied.
 const HASH_ANNOTATION: &str = "pincette.net/definition-hash";

@@ -16,6 +16,9 @@ pub enum ClusterError {
     /// The object is gone, or its namespace.
     #[error("the object is gone: {0}")]
     Gone(String),
+    /// The namespace is being deleted, and takes nothing new.
+    #[error("the namespace is being deleted: {0}")]
+    Terminating(String),
     /// A field that cannot change would have to: delete the object and make it anew.
     #[error("the object can only be made anew: {0}")]
     Immutable(String),

@@ -1,6 +1,5 @@
 //! The cluster through kube's client. One client, and so one connection pool, serves all resources.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -11,13 +10,14 @@ use http::header::ACCEPT;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event as EventObject;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::client::ClientBuilder;
 use kube::core::{PartialObjectMeta, Request};
 use kube::{Api, Client, Resource as _};
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::util::MapResponseLayer;
 use tracing::Span;
@@ -25,7 +25,8 @@ use tracing::Span;
 use super::{Cluster, ClusterError, Event, SecretEvent, WatchEvent, event, watch};
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
 use crate::credentials::ExposeSecret;
-use crate::secret::observed::FIELD_MANAGER;
+use crate::secret::FIELD_MANAGER;
+use crate::secret::provenance::claimed;
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
 use crate::spec::ResourceKey;
 
@@ -106,17 +107,56 @@ impl KubeCluster {
     }
 
     async fn create(&self, secret: &DesiredSecret) -> Result<ObservedSecret, ClusterError> {
-        let body = serde_json::to_vec(&object(secret, None)).map_err(unbuilt)?;
+        let body = serde_json::to_vec(&object(secret)).map_err(unbuilt)?;
         let request = secret_request(&secret.owner.namespace).create(&post_params(), body);
         let written: Metadata<Secret> = self.send(request).await?;
         Ok(ObservedSecret::new(written.metadata))
     }
 
+    async fn probe(&self, namespace: &str, name: &str) -> Result<(), ClusterError> {
+        let object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": namespace, "name": name}});
+        let parameters = PostParams {
+            dry_run: true,
+            ..post_params()
+        };
+        let body = serde_json::to_vec(&object).map_err(unbuilt)?;
+        let _: Metadata<Secret> = self.send(secret_request(namespace).create(&parameters, body)).await?;
+        Ok(())
+    }
+
+    /// A merge patch, since that leaves alone what others wrote, which need not be known for it.
     async fn replace(&self, secret: &DesiredSecret, over: &ObservedSecret) -> Result<ObservedSecret, ClusterError> {
-        let body = serde_json::to_vec(&object(secret, Some(over))).map_err(unbuilt)?;
-        let request = secret_request(&secret.owner.namespace).replace(&secret.name, &post_params(), body);
+        let gone = secret.gone_keys(over).into_iter().map(|key| (key, Value::Null));
+        let put = content(secret).map(|(key, bytes)| (key, json!(bytes)));
+        let patch = json!({
+            "metadata": secret.metadata_patch(over),
+            "type": secret.type_,
+            "data": put.chain(gone).collect::<serde_json::Map<_, _>>(),
+        });
+        let patch = Patch::Merge(patch);
+        let request = secret_request(&secret.owner.namespace).patch(&secret.name, &patch_params(), &patch);
         let written: Metadata<Secret> = self.send(request).await?;
-        Ok(ObservedSecret::new(written.metadata))
+        self.claim(secret, written.metadata).await
+    }
+
+    /// Takes over fields that somebody touched and set back. A write of equal values leaves them in that other's name, where they would count
+    /// as edited for ever.
+    async fn claim(&self, secret: &DesiredSecret, written: ObjectMeta) -> Result<ObservedSecret, ClusterError> {
+        let entries = written.managed_fields.as_deref().unwrap_or_default();
+        let Some(claimed) = claimed(entries, secret.data.0.keys().map(String::as_str)) else {
+            return Ok(ObservedSecret::new(written));
+        };
+        let patch = serde_json::from_value(json!([
+            {"op": "test", "path": "/metadata/resourceVersion", "value": written.resource_version},
+            {"op": "replace", "path": "/metadata/managedFields", "value": claimed},
+        ]));
+        let patch: Patch<()> = Patch::Json(patch.map_err(unbuilt)?);
+        let request = secret_request(&secret.owner.namespace).patch(&secret.name, &patch_params(), &patch);
+        match self.send::<Metadata<Secret>>(request).await {
+            Ok(claimed) => Ok(ObservedSecret::new(claimed.metadata)),
+            // The credentials are written all the same. The next look finds out what became of the rest.
+            Err(_) => Ok(ObservedSecret::new(written)),
+        }
     }
 
     /// Sends a request and takes no more than metadata for an answer, so that no content of a Secret comes back, and no status that this
@@ -232,6 +272,10 @@ impl Cluster for KubeCluster {
         self.create(secret).boxed()
     }
 
+    fn probe_secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), ClusterError>> {
+        self.probe(namespace, name).boxed()
+    }
+
     fn replace_secret<'a>(
         &'a self,
         secret: &'a DesiredSecret,
@@ -310,21 +354,20 @@ fn patch_params() -> PatchParams {
     }
 }
 
-/// The Secret as the API server takes it. The only place where its content is laid open, a moment before it is sent.
-fn object(secret: &DesiredSecret, over: Option<&ObservedSecret>) -> Secret {
-    let data: BTreeMap<String, ByteString> = secret
-        .data
-        .0
-        .iter()
-        .map(|(key, value)| {
-            let bytes = value.expose_secret().as_bytes().to_vec();
-            (key.clone(), ByteString(bytes))
-        })
-        .collect();
+/// A new Secret as the API server takes it.
+fn object(secret: &DesiredSecret) -> Secret {
     Secret {
-        metadata: secret.object_metadata(over),
+        metadata: secret.object_metadata(None),
         type_: Some(secret.type_.to_owned()),
-        data: Some(data),
+        data: Some(content(secret).collect()),
         ..Secret::default()
     }
+}
+
+/// The content of a Secret. The only place where it is laid open, a moment before it is sent.
+fn content(secret: &DesiredSecret) -> impl Iterator<Item = (String, ByteString)> {
+    secret.data.0.iter().map(|(key, value)| {
+        let bytes = value.expose_secret().as_bytes().to_vec();
+        (key.clone(), ByteString(bytes))
+    })
 }

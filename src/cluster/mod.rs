@@ -41,7 +41,13 @@ pub trait Cluster: Send + Sync + 'static {
     /// [`ClusterError::Changed`] when it does.
     fn create_secret<'a>(&'a self, secret: &'a DesiredSecret) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>>;
 
-    /// Replaces a Secret that must still be as it was observed.
+    /// Asks whether a Secret of that name could be made, without making it.
+    ///
+    /// # Errors
+    /// [`ClusterError::Terminating`] when the namespace is being deleted; the others as for [`Self::create_secret`].
+    fn probe_secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), ClusterError>>;
+
+    /// Replaces the content of a Secret that must still be as it was observed, and what is the operator's on it.
     ///
     /// # Errors
     /// [`ClusterError::Changed`] when it is not, [`ClusterError::Immutable`] when it can only be made anew.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use ractor::SpawnErr;
 
+use super::renderer::Renderer;
 use crate::aws::Aws;
 use crate::aws::gate::{Gate, Limits};
 use crate::clock::{Clock, Skew};
@@ -25,15 +26,17 @@ pub struct Context {
     pub skew: Skew,
     /// The gate before AWS. The supervisor ends it.
     pub gate: Gate,
+    /// Where templates are checked and rendered. The supervisor ends it too.
+    pub renderer: Renderer,
     /// What is counted.
     pub metrics: Metrics,
 }
 
 impl Context {
-    /// Puts it together, with a gate of its own.
+    /// Puts it together, with a gate and a renderer of its own.
     ///
     /// # Errors
-    /// When the gate cannot be started.
+    /// When one of these cannot be started.
     pub async fn open(
         aws: Arc<dyn Aws>,
         cluster: Arc<dyn Cluster>,
@@ -47,6 +50,7 @@ impl Context {
             clock,
             skew: Skew::default(),
             gate: Gate::open(limits).await?,
+            renderer: Renderer::start().await?,
             metrics,
         })
     }

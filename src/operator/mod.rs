@@ -1,7 +1,8 @@
 //! The operator at work: the supervisor ([`supervisor`]) with a role actor per resource ([`role`]), and what such an actor does each time
-//! ([`cycle`]). What all of them share is the [`context`].
+//! ([`cycle`]). Templates are rendered apart ([`renderer`]). What all of them share is the [`context`].
 
 pub mod context;
 pub mod cycle;
+pub mod renderer;
 pub mod role;
 pub mod supervisor;

@@ -139,7 +139,9 @@ pub fn event_of(previous: &AWSAssumeRoleStatus, outcome: &Outcome, secret_name: 
         ),
         Outcome::Issued { .. } | Outcome::Repaired(..) | Outcome::Kept(_) | Outcome::Suspended => return None,
         // These pass by themselves, at once.
-        Outcome::Failed(Failure::Stopping(_) | Failure::SecretTerminating(_)) => return None,
+        Outcome::Failed(Failure::Stopping(_) | Failure::SecretTerminating(_) | Failure::NamespaceTerminating) => {
+            return None;
+        }
         Outcome::Failed(failure @ Failure::SecretConflict { .. }) => (EventReason::SecretConflict, failure.to_string()),
         Outcome::Failed(failure) => (EventReason::RefreshFailed, format!("{}: {failure}", failure.reason())),
     };

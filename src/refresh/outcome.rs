@@ -13,6 +13,7 @@ use crate::aws::gate::GateClosed;
 use crate::cluster::ClusterError;
 use crate::secret::RenderError;
 use crate::spec::InvalidSpec;
+use crate::spec::template::TemplateError;
 
 /// The longest pause that is granted to AWS when it asks for one: credentials run out meanwhile.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
@@ -94,6 +95,9 @@ pub enum Failure {
         /// Who has it.
         holder: String,
     },
+    /// The namespace is being deleted, and the resource with it.
+    #[error("the namespace is being deleted")]
+    NamespaceTerminating,
     /// A Secret of that name is about to go.
     #[error("Secret {0} is being deleted; it is made anew as soon as it is gone")]
     SecretTerminating(String),
@@ -127,6 +131,19 @@ fn sentence(error: &AwsError) -> String {
     }
 }
 
+/// Whether a failure for that reason is likely to pass by itself.
+#[must_use]
+pub fn retry_class(reason: Reason) -> RetryClass {
+    match reason {
+        Reason::AccessDenied
+        | Reason::InvalidRequest
+        | Reason::NotPermitted
+        | Reason::SecretForbidden
+        | Reason::TemplateError => RetryClass::Late,
+        _ => RetryClass::Soon,
+    }
+}
+
 impl Failure {
     /// The word for it in a condition.
     #[must_use]
@@ -135,7 +152,7 @@ impl Failure {
             Self::InvalidSpec(InvalidSpec::Template(_)) | Self::Render(_) => Reason::TemplateError,
             Self::InvalidSpec(_) | Self::Chained => Reason::InvalidRequest,
             Self::SecretConflict { .. } => Reason::SecretConflict,
-            Self::SecretTerminating(_) | Self::Stopping(_) => Reason::Pending,
+            Self::SecretTerminating(_) | Self::NamespaceTerminating | Self::Stopping(_) => Reason::Pending,
             Self::Aws { error, .. } => error.reason(),
             Self::Cluster(ClusterError::Forbidden(_) | ClusterError::Refused(_)) => Reason::SecretForbidden,
             Self::Cluster(_) => Reason::ClusterUnavailable,
@@ -152,14 +169,9 @@ impl Failure {
 
     /// Whether it is likely to pass by itself; `None` when only a change of the spec can help.
     pub(super) fn retry_class(&self) -> Option<RetryClass> {
-        match self.reason() {
-            _ if matches!(self, Self::InvalidSpec(_)) => None,
-            Reason::AccessDenied
-            | Reason::InvalidRequest
-            | Reason::NotPermitted
-            | Reason::SecretForbidden
-            | Reason::TemplateError => Some(RetryClass::Late),
-            _ => Some(RetryClass::Soon),
+        match self {
+            Self::InvalidSpec(_) | Self::Render(RenderError::Template(TemplateError::Invalid { .. })) => None,
+            _ => Some(retry_class(self.reason())),
         }
     }
 }

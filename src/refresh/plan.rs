@@ -234,6 +234,7 @@ mod tests {
                 ..ObjectMeta::default()
             },
             provenance: None,
+            forged: false,
         }
     }
 
@@ -359,6 +360,7 @@ mod tests {
             ours: keys(&Format::Map.keys()),
             others: keys(&["extra"]),
             annotations: true,
+            ..Provenance::default()
         });
         assert_eq!(repaired(&crowded, 1), Plan::Repair(FULL(), RepairReason::SpecChanged));
         let status = AWSAssumeRoleStatus {

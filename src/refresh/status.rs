@@ -121,6 +121,29 @@ pub fn pending(previous: &AWSAssumeRoleStatus, facts: Facts<'_>) -> AWSAssumeRol
     }
 }
 
+/// The status of a resource whose credentials ended while it waits for its call to AWS, because so much is asked of AWS.
+#[must_use]
+pub fn ended_waiting(previous: &AWSAssumeRoleStatus, facts: Facts<'_>) -> AWSAssumeRoleStatus {
+    let message = "The credentials ended while their replacement waits for its turn: too many calls to AWS are under way. \
+                   Raise awsCalls in the chart if AWS's quota allows it.";
+    let refreshed = previous.condition_status(ConditionType::Refreshed);
+    AWSAssumeRoleStatus {
+        observed_generation: Some(facts.generation),
+        conditions: conditions(
+            previous,
+            facts,
+            (ConditionStatus::False, Reason::Throttled, message),
+            (
+                refreshed.unwrap_or(ConditionStatus::Unknown),
+                Reason::Throttled,
+                message,
+            ),
+        ),
+        next_refresh_time: previous.next_refresh_time.clone(),
+        ..as_before(previous, facts, phase(Phase::Error))
+    }
+}
+
 fn next_of(facts: Facts<'_>, validity: Validity) -> Option<Timestamp> {
     facts.spec.map(|spec| due_of(facts.resource, spec, validity))
 }

@@ -1,7 +1,10 @@
 //! A Secret as it is to be, filled with what AWS gave.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::Resource;
+use kube::Resource as _;
+use serde_json::{Value, json};
 
 use super::{
     EXPIRATION_ANNOTATION, ObservedSecret, REFRESH_ANNOTATION, SPEC_HASH_ANNOTATION, SecretData, SecretMetadata,
@@ -92,8 +95,25 @@ impl DesiredSecret {
         })
     }
 
-    /// Its metadata, over that of the Secret that it replaces. What others put there stays: labels and annotations with other
-    /// keys, finalizers, further owners.
+    /// What a merge patch changes in the metadata of the Secret that is replaced. It holds only on the Secret as it was seen, and leaves alone
+    /// what others put there: labels and annotations with other keys, finalizers, further owners.
+    #[must_use]
+    pub fn metadata_patch(&self, over: &ObservedSecret) -> Value {
+        let mut patch = self.metadata.patch(&self.metadata.gone_from(over), over);
+        let merged = self.object_metadata(Some(over)).owner_references;
+        if merged != over.metadata.owner_references {
+            patch["ownerReferences"] = json!(merged);
+        }
+        patch
+    }
+
+    /// The keys that are to go from the content of the Secret that is replaced.
+    #[must_use]
+    pub fn gone_keys(&self, over: &ObservedSecret) -> BTreeSet<String> {
+        over.keys_beside(|key| self.data.0.contains_key(key))
+    }
+
+    /// Its metadata, over that of the Secret that it replaces as far as that is known.
     #[must_use]
     pub fn object_metadata(&self, over: Option<&ObservedSecret>) -> ObjectMeta {
         let existing = over.map(|observed| observed.metadata.clone()).unwrap_or_default();
@@ -107,8 +127,14 @@ impl DesiredSecret {
         annotations.retain(|key, _| !gone.annotations.contains_key(key));
         annotations.extend(self.metadata.annotations.clone());
         let mut owner_references = existing.owner_references.unwrap_or_default();
-        owner_references.retain(|reference| reference.uid != self.owner.uid);
-        owner_references.push(owner_reference(&self.owner));
+        let ours = owner_reference(&self.owner);
+        match owner_references
+            .iter_mut()
+            .find(|reference| reference.uid == self.owner.uid)
+        {
+            Some(reference) => *reference = ours,
+            None => owner_references.push(ours),
+        }
         ObjectMeta {
             name: Some(self.name.clone()),
             namespace: Some(self.owner.namespace.clone()),

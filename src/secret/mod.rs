@@ -10,6 +10,7 @@ mod map;
 mod metadata;
 pub mod observed;
 pub mod ownership;
+pub mod provenance;
 mod repair;
 mod template;
 
@@ -19,7 +20,8 @@ use std::fmt;
 use crate::credentials::SecretString;
 pub use desired::{DesiredSecret, Material, RenderError};
 pub use metadata::SecretMetadata;
-pub use observed::{ObservedSecret, Provenance};
+pub use observed::ObservedSecret;
+pub use provenance::{FIELD_MANAGER, Provenance};
 pub use repair::Repair;
 
 /// Who wrote it, in Kubernetes' recommended label.
@@ -27,6 +29,9 @@ pub const MANAGED_BY_LABEL: (&str, &str) = ("app.kubernetes.io/managed-by", "aws
 
 /// The label that the first of the predecessors put on its Secrets.
 pub const OPERATOR_LABEL: (&str, &str) = ("aws-assume-role", "true");
+
+/// The keys of the labels that every Secret has.
+const OWN_LABELS: [&str; 2] = [MANAGED_BY_LABEL.0, OPERATOR_LABEL.0];
 
 /// When the credentials in a Secret end, RFC 3339 in UTC.
 pub const EXPIRATION_ANNOTATION: &str = "pincette.net/expiration";

@@ -1,36 +1,34 @@
 //! A Secret as it was seen in the cluster, without its content.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 
-use super::{EXPIRATION_ANNOTATION, REFRESH_ANNOTATION, SPEC_HASH_ANNOTATION};
+use super::metadata::written_keys;
+use super::{
+    EXPIRATION_ANNOTATION, OWN_LABELS, Provenance, REFRESH_ANNOTATION, SPEC_HASH_ANNOTATION, TEMPLATE_ANNOTATION,
+};
 use crate::spec::Format;
 
-/// The name under which the API server records the operator's writes.
-pub const FIELD_MANAGER: &str = "aws-assume-role";
+/// The most owners that a Secret may have and still be written. Whoever adds more makes it their own.
+const OWNERS_MAX: usize = 32;
+
+/// The most bytes of annotations from `secretTemplate` that are remembered of a Secret. The API takes no more than 64 KiB.
+const TEMPLATE_MAX: usize = 64 * 1024;
+
+/// The longest own annotation that is remembered. The operator writes none that is longer, but for [`TEMPLATE_ANNOTATION`].
+const OWN_MAX: usize = 512;
 
 /// A Secret as it was seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ObservedSecret {
-    /// Its metadata, without the managed fields.
+    /// Its metadata, without the managed fields, and without labels and annotations that the operator has nothing to do with.
     pub metadata: ObjectMeta,
-    /// Who wrote what of it, where the API server tells.
+    /// Who wrote what of it, where the API server says so.
     pub provenance: Option<Provenance>,
-}
-
-/// Who wrote what of a Secret. The API server keeps account of it for every field, so that an edit by hand shows in the metadata, also
-/// one that was made while the operator was away, and the content need not be looked at.
-/// <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Provenance {
-    /// The keys of the content whose values are the operator's.
-    pub ours: BTreeSet<String>,
-    /// The keys of the content whose values somebody else wrote.
-    pub others: BTreeSet<String>,
-    /// Whether the annotations on which the operator relies are its own.
-    pub annotations: bool,
+    /// Whether somebody wrote to it under the operator's own name, so that its provenance says nothing.
+    pub forged: bool,
 }
 
 impl ObservedSecret {
@@ -38,10 +36,30 @@ impl ObservedSecret {
     #[must_use]
     pub fn new(mut metadata: ObjectMeta) -> Self {
         let entries = metadata.managed_fields.take().unwrap_or_default();
+        let from_template = written_keys(metadata.annotations.as_ref());
+        trim(&mut metadata.labels, |key| {
+            OWN_LABELS.contains(&key) || from_template.labels.contains(key)
+        });
+        trim(&mut metadata.annotations, |key| from_template.annotations.contains(key));
+        metadata.finalizers = None;
         Self {
             metadata,
             provenance: (!entries.is_empty()).then(|| Provenance::of(&entries)),
+            forged: false,
         }
+    }
+
+    /// Whether it has so many owners that it cannot be the operator's.
+    #[must_use]
+    pub fn has_too_many_owners(&self) -> bool {
+        let references = self.metadata.owner_references.as_ref();
+        references.is_some_and(|references| references.len() > OWNERS_MAX)
+    }
+
+    /// Its namespace.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        self.metadata.namespace.as_deref().unwrap_or_default()
     }
 
     /// Its name.
@@ -71,6 +89,23 @@ impl ObservedSecret {
         }
     }
 
+    /// Whether somebody wrote to it under the operator's own name since `known`, which the operator wrote or found right.
+    #[must_use]
+    pub fn is_forged_since(&self, known: &Self) -> bool {
+        let same = self.metadata.uid == known.metadata.uid;
+        match (&self.provenance, &known.provenance) {
+            (Some(now), Some(before)) if same => {
+                let (this, that) = (&self.metadata, &known.metadata);
+                let looks_the_same = this.labels == that.labels
+                    && this.annotations == that.annotations
+                    && this.owner_references == that.owner_references
+                    && this.deletion_timestamp == that.deletion_timestamp;
+                known.forged || now.is_forged_since(before, looks_the_same)
+            }
+            _ => false,
+        }
+    }
+
     /// When the credentials in it end, if it says so.
     #[must_use]
     pub fn expiration(&self) -> Option<Timestamp> {
@@ -92,19 +127,25 @@ impl ObservedSecret {
     /// Whether its credentials, and what it says of them, are as the operator wrote them.
     #[must_use]
     pub fn is_intact(&self, format: &Format) -> bool {
-        self.provenance.as_ref().is_none_or(|provenance| {
+        let intact = |provenance: &Provenance| {
             provenance.annotations && format.keys().iter().all(|key| provenance.ours.contains(*key))
-        })
+        };
+        !self.forged && self.provenance.as_ref().is_none_or(intact)
     }
 
     /// The keys of its content that the form does not have.
     #[must_use]
     pub fn foreign_keys(&self, format: &Format) -> BTreeSet<String> {
         let keys = format.keys();
+        self.keys_beside(|key| keys.contains(&key))
+    }
+
+    /// The keys of its content for which something does not hold.
+    pub(super) fn keys_beside(&self, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
         let provenance = self.provenance.iter();
         provenance
             .flat_map(|provenance| provenance.ours.union(&provenance.others))
-            .filter(|key| !keys.contains(&key.as_str()))
+            .filter(|key| !wanted(key))
             .cloned()
             .collect()
     }
@@ -116,38 +157,18 @@ impl ObservedSecret {
     }
 }
 
-impl Provenance {
-    fn of(entries: &[ManagedFieldsEntry]) -> Self {
-        let mut provenance = Self::default();
-        let mut annotations = BTreeSet::new();
-        for entry in entries {
-            let Some(fields) = &entry.fields_v1 else {
-                continue;
-            };
-            let ours = entry.manager.as_deref() == Some(FIELD_MANAGER);
-            let keys = names(&fields.0["f:data"]);
-            if ours {
-                annotations.extend(names(&fields.0["f:metadata"]["f:annotations"]));
-                provenance.ours.extend(keys);
-            } else {
-                provenance.others.extend(keys);
-            }
-        }
-        provenance.annotations = [EXPIRATION_ANNOTATION, SPEC_HASH_ANNOTATION]
-            .iter()
-            .all(|key| annotations.contains(*key));
-        provenance
-    }
-}
-
-/// The names of the fields in a set of the form `{"f:name": {}, ".": {}}`.
-fn names(fields: &serde_json::Value) -> impl Iterator<Item = String> {
-    fields
-        .as_object()
-        .into_iter()
-        .flat_map(|fields| fields.keys())
-        .filter_map(|key| key.strip_prefix("f:"))
-        .map(str::to_owned)
+/// Takes out of a Secret's labels or annotations what the operator has nothing to do with, so that a Secret costs no more memory than the
+/// operator needs for it, whatever others write on it.
+fn trim(map: &mut Option<BTreeMap<String, String>>, keep: impl Fn(&str) -> bool) {
+    let Some(map) = map else {
+        return;
+    };
+    let mut size = 0;
+    map.retain(|key, value| {
+        size += key.len() + value.len();
+        let own = key.starts_with("pincette.net/") && (value.len() <= OWN_MAX || key == TEMPLATE_ANNOTATION);
+        (own || keep(key)) && size <= TEMPLATE_MAX
+    });
 }
 
 #[cfg(test)]
@@ -197,6 +218,37 @@ mod tests {
         let lied = entry("kubectl-annotate", &[], &["pincette.net/expiration"]);
         assert!(!secret(json!([ours, lied])).is_intact(&Format::File));
         assert!(!secret(json!([left])).is_intact(&Format::File), "a key was taken away");
+    }
+
+    #[test]
+    fn what_others_wrote_on_it_is_not_kept() {
+        let metadata = json!({
+            "name": "s",
+            "labels": {"aws-assume-role": "true", "from-template": "1", "theirs": "x".repeat(60)},
+            "annotations": {
+                "theirs": "x".repeat(200_000),
+                "from-template": "2",
+                "pincette.net/expiration": "then",
+                "pincette.net/secret-template": r#"{"labels": ["from-template"], "annotations": ["from-template"]}"#,
+            },
+            "finalizers": ["theirs"],
+        });
+        let seen = ObservedSecret::new(serde_json::from_value(metadata).unwrap());
+        let labels: Vec<_> = seen.metadata.labels.unwrap().into_keys().collect();
+        assert_eq!(labels, ["aws-assume-role", "from-template"]);
+        let annotations: Vec<_> = seen.metadata.annotations.unwrap().into_keys().collect();
+        assert_eq!(
+            annotations,
+            [
+                "from-template",
+                "pincette.net/expiration",
+                "pincette.net/secret-template"
+            ]
+        );
+        assert_eq!(seen.metadata.finalizers, None);
+        let huge = json!({"name": "s", "annotations": {"pincette.net/refresh": "x".repeat(100_000)}});
+        let huge = ObservedSecret::new(serde_json::from_value(huge).unwrap());
+        assert_eq!(huge.metadata.annotations, Some(BTreeMap::new()));
     }
 
     #[test]

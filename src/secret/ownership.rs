@@ -25,8 +25,15 @@ pub fn ownership(secret: &ObservedSecret, resource: &ResourceKey) -> Ownership {
     let references = secret.metadata.owner_references.as_deref().unwrap_or_default();
     let controller = references.iter().find(|reference| reference.controller == Some(true));
 
+    // A UID in another namespace says nothing: whoever may write there may write any.
+    if !secret.namespace().is_empty() && secret.namespace() != resource.namespace {
+        return Ownership::Foreign("is in another namespace".to_owned());
+    }
     if secret.metadata.deletion_timestamp.is_some() {
         return Ownership::Terminating;
+    }
+    if secret.has_too_many_owners() {
+        return Ownership::Foreign("has too many owners".to_owned());
     }
     match controller {
         Some(reference) if reference.uid == resource.uid => Ownership::Ours,
@@ -81,6 +88,7 @@ mod tests {
                 ..ObjectMeta::default()
             },
             provenance: None,
+            forged: false,
         };
         ownership(&secret, &resource())
     }
@@ -125,6 +133,7 @@ mod tests {
                 ..ObjectMeta::default()
             },
             provenance: None,
+            forged: false,
         };
         assert_eq!(ownership(&secret, &resource()), Ownership::Terminating);
     }

@@ -37,17 +37,7 @@ impl Repair {
     /// As a merge patch that holds only on the Secret as it was seen.
     #[must_use]
     pub fn patch(&self, over: &ObservedSecret) -> serde_json::Value {
-        let merged = |put: &BTreeMap<String, String>, gone: &BTreeMap<String, String>| {
-            let put = put.iter().map(|(key, value)| (key.clone(), Some(value.clone())));
-            put.chain(gone.keys().map(|key| (key.clone(), None)))
-                .collect::<BTreeMap<_, _>>()
-        };
-        let mut patch = serde_json::json!({"metadata": {
-            "uid": over.metadata.uid,
-            "resourceVersion": over.metadata.resource_version,
-            "labels": merged(&self.metadata.labels, &self.gone.labels),
-            "annotations": merged(&self.metadata.annotations, &self.gone.annotations),
-        }});
+        let mut patch = serde_json::json!({"metadata": self.metadata.patch(&self.gone, over)});
         if !self.foreign_keys.is_empty() {
             let nulls: BTreeMap<&String, Option<String>> = self.foreign_keys.iter().map(|key| (key, None)).collect();
             patch["data"] = serde_json::json!(nulls);

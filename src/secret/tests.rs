@@ -104,6 +104,7 @@ fn the_metadata_says_whose_it_is_and_keeps_what_others_wrote() {
             ..ObjectMeta::default()
         },
         provenance: None,
+        forged: false,
     };
     let merged = secret.object_metadata(Some(&existing));
     assert_eq!(merged.resource_version.as_deref(), Some("7"));
@@ -156,6 +157,7 @@ fn observed(wanted: &Spec) -> ObservedSecret {
     ObservedSecret {
         metadata: secret.object_metadata(None),
         provenance: None,
+        forged: false,
     }
 }
 

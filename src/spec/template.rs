@@ -16,6 +16,9 @@ const FUEL: u64 = 100_000;
 /// <https://kubernetes.io/docs/concepts/configuration/secret/#restriction-data-size>
 const SIZE_MAX: usize = 1 << 20;
 
+/// The stack that checking and rendering need, in bytes.
+pub const STACK_SIZE: usize = 16 << 20;
+
 /// A template that cannot be rendered.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum TemplateError {
@@ -35,6 +38,9 @@ pub enum TemplateError {
         /// The line that failed.
         line: usize,
     },
+    /// It came to no end.
+    #[error("the templates could not be rendered in time")]
+    Unfinished,
     /// The Secret would be too large.
     #[error("the Secret would have more than 1 MiB")]
     Size,

@@ -76,13 +76,17 @@ impl Cluster for MeasuredCluster {
         within(spans::secret_write(&secret.name, "POST"), self.0.create_secret(secret))
     }
 
+    fn probe_secret<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<(), ClusterError>> {
+        within(spans::secret_probe(name), self.0.probe_secret(namespace, name))
+    }
+
     fn replace_secret<'a>(
         &'a self,
         secret: &'a DesiredSecret,
         over: &'a ObservedSecret,
     ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
         within(
-            spans::secret_write(&secret.name, "PUT"),
+            spans::secret_write(&secret.name, "PATCH"),
             self.0.replace_secret(secret, over),
         )
     }

@@ -129,7 +129,13 @@ pub fn secret_read(secret: &str) -> Span {
     named(api_call!("secret.read", "GET"), secret)
 }
 
-/// A write of a Secret: `POST` makes it, `PUT` replaces it, `PATCH` puts right what is beside the credentials.
+/// The question whether a Secret could be made, to which a namespace that is being deleted says no.
+#[must_use]
+pub fn secret_probe(secret: &str) -> Span {
+    named(api_call!("secret.probe", "POST"), secret)
+}
+
+/// A write of a Secret: `POST` makes it, `PATCH` replaces its content or puts right what is beside it.
 #[must_use]
 pub fn secret_write(secret: &str, method: &'static str) -> Span {
     named(api_call!("secret.write", method), secret)

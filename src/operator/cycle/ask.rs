@@ -1,21 +1,22 @@
 //! Asking AWS: for the ARN of the role, for a session of it, for a registry login where one is wanted; and what came back instead.
 
-use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use futures::FutureExt;
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument, Span};
 
 use super::Cycle;
-use crate::aws::gate::{Pass, Verdict};
+use crate::aws::gate::{Entry, Pass, Quota, Verdict};
 use crate::aws::{AssumeRole, AwsError};
 use crate::refresh::advice::{self, CHAINED_SESSION_MAX};
 use crate::refresh::outcome::Failure;
-use crate::refresh::pace::earliest_call;
+use crate::refresh::pace::{class, earliest_call};
 use crate::refresh::plan::IssueReason;
 use crate::refresh::schedule::{
-    EffectiveExpiration, Validity, earlier, effective_expiration, later, skew, whole_seconds,
+    EffectiveExpiration, Validity, earlier, effective_expiration, later, since, skew, whole_seconds,
 };
+use crate::refresh::status::ended_waiting;
 use crate::secret::Material;
 use crate::spec::{Format, Spec};
 use crate::telemetry::spans;
@@ -27,7 +28,8 @@ const NEWCOMERS_PATIENCE: Duration = Duration::from_secs(60);
 const NOTICEABLE: Duration = Duration::from_millis(5);
 
 /// Credentials fresh from AWS.
-pub(super) struct IssuedCredentials {
+#[derive(Debug)]
+pub struct IssuedCredentials {
     /// Why they were needed.
     pub why: IssueReason,
     /// The role that was assumed.
@@ -68,7 +70,12 @@ impl Cycle {
         if let Some(moment) = earliest.filter(|moment| *moment > Instant::now()) {
             tokio::time::sleep_until(moment).instrument(spans::floor_wait()).await;
         }
-        let pass = self.enter().await?;
+        let quota = Quota {
+            service: "STS",
+            region: spec.region.clone().unwrap_or_else(|| aws.region().to_owned()),
+            account: None,
+        };
+        let pass = self.enter(quota).await?;
         let asked = Instant::now();
         self.memory.last_call = Some(asked);
         let session = aws.assume_role(&request).await;
@@ -86,7 +93,12 @@ impl Cycle {
         let issued = whole_seconds(earlier(self.context.now(), asked.elapsed()));
         let (material, token_end) = match &spec.format {
             Format::EcrDockerConfigJson(repository) => {
-                let pass = self.enter().await?;
+                let quota = Quota {
+                    service: "ECR",
+                    region: repository.region.clone(),
+                    account: account_of(&request.role_arn),
+                };
+                let pass = self.enter(quota).await?;
                 let login = aws.registry_login(&repository.region, &session.credentials).await;
                 pass.tell(verdict(login.as_ref().err()));
                 match login {
@@ -114,17 +126,36 @@ impl Cycle {
         })
     }
 
-    /// Waits for the leave to make one call to AWS.
-    async fn enter(&self) -> Result<Pass, Failure> {
-        let facts = self.facts();
-        let urgency = self
-            .current_expiration
-            .unwrap_or_else(|| later(facts.now, NEWCOMERS_PATIENCE));
+    /// Waits for the leave to make one call to AWS. Credentials that end meanwhile are shown in the status at that moment.
+    async fn enter(&mut self, quota: Quota) -> Result<Pass, Failure> {
+        let now = self.context.now();
+        let status = &self.memory.status.content;
+        let entry = Entry {
+            quota,
+            class: class(status, self.resource.generation, self.current_expiration, now),
+            namespace: self.resource.key.namespace.clone(),
+            expiration: self
+                .current_expiration
+                .unwrap_or_else(|| later(now, NEWCOMERS_PATIENCE)),
+        };
         let started = Instant::now();
-        let mut enter = pin!(self.context.gate.enter(urgency));
-        let pass = match tokio::time::timeout(NOTICEABLE, &mut enter).await {
-            Ok(pass) => pass,
-            Err(_) => enter.instrument(spans::gate_wait()).await,
+        let gate = self.context.gate.clone();
+        let mut enter = gate.enter(entry).boxed();
+        let mut pass = timeout(NOTICEABLE, &mut enter).await.ok();
+        if pass.is_none()
+            && let Some(end) = self.current_expiration.filter(|end| *end > now)
+        {
+            let until_the_end = since(self.context.now(), end);
+            let wait = timeout(until_the_end, &mut enter).instrument(spans::gate_wait());
+            pass = wait.await.ok();
+            if pass.is_none() {
+                let status = ended_waiting(&self.memory.status.content, self.facts());
+                self.show(status).await;
+            }
+        }
+        let pass = match pass {
+            Some(pass) => pass,
+            None => enter.instrument(spans::gate_wait()).await,
         };
         self.context.metrics.waited(started.elapsed());
         Ok(pass?)
@@ -142,6 +173,11 @@ impl Cycle {
             error,
         }
     }
+}
+
+/// The account in an ARN.
+fn account_of(arn: &str) -> Option<String> {
+    arn.split(':').nth(4).map(str::to_owned)
 }
 
 fn verdict(error: Option<&AwsError>) -> Verdict {

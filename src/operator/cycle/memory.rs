@@ -6,8 +6,12 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::ask::IssuedCredentials;
 use crate::api::AWSAssumeRoleStatus;
+use crate::refresh::plan::due_of;
 use crate::secret::ObservedSecret;
+use crate::spec::template::TemplateError;
+use crate::spec::{Resource, Spec};
 
 /// What is remembered of a resource between its cycles. A cycle takes it and gives it back.
 #[derive(Clone, Debug)]
@@ -24,6 +28,36 @@ pub struct Memory {
     pub overdue: Option<Timestamp>,
     /// When AWS was last asked for a session.
     pub last_call: Option<Instant>,
+    /// Credentials that AWS gave and that could not be written yet.
+    pub unwritten: Option<Arc<Unwritten>>,
+    /// What came of checking the templates of that generation.
+    pub checked: Option<(i64, Result<(), TemplateError>)>,
+}
+
+/// Credentials that AWS gave and that could not be written yet, with what they were asked for.
+#[derive(Debug)]
+pub struct Unwritten {
+    spec_hash: String,
+    refresh_request: Option<String>,
+    /// The credentials.
+    pub(super) issued: IssuedCredentials,
+}
+
+impl Unwritten {
+    pub(super) fn new(resource: &Resource, spec: &Spec, issued: IssuedCredentials) -> Self {
+        Self {
+            spec_hash: spec.spec_hash.clone(),
+            refresh_request: resource.refresh_request.clone(),
+            issued,
+        }
+    }
+
+    /// Whether they can still be written: they are what the resource asks for, and not due for replacement themselves.
+    pub(super) fn serves(&self, resource: &Resource, spec: &Spec, now: Timestamp) -> bool {
+        self.spec_hash == spec.spec_hash
+            && self.refresh_request == resource.refresh_request
+            && now < due_of(&resource.key, spec, self.issued.validity)
+    }
 }
 
 impl Memory {
@@ -40,6 +74,8 @@ impl Memory {
             next: None,
             overdue: None,
             last_call: None,
+            unwritten: None,
+            checked: None,
         }
     }
 }

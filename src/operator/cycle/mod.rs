@@ -12,14 +12,14 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 use tracing::{Span, debug, info, warn};
 
-use self::ask::IssuedCredentials;
+use self::memory::Unwritten;
 use super::context::Context;
 use crate::api::AWSAssumeRoleStatus;
 use crate::cluster::{ClusterError, Event};
 use crate::refresh::Trigger;
 use crate::refresh::events::event_of;
 use crate::refresh::outcome::{Failure, Outcome};
-use crate::refresh::plan::{Plan, Situation, expiration_by_status, plan};
+use crate::refresh::plan::{IssueReason, Plan, Situation, expiration_by_status, plan};
 use crate::refresh::schedule::since;
 use crate::refresh::status::{Facts, judge, pending};
 use crate::spec::{Resource, ResourceKey, Spec};
@@ -82,7 +82,14 @@ impl Cycle {
                 let root = Span::current();
                 root.record("k8s.secret.name", spec.secret_name.as_str());
                 root.record("aws_assume_role.secret_type", spec.format.as_ref());
-                self.refresh(spec).await.unwrap_or_else(Outcome::Failed)
+                match self.refresh(spec).await {
+                    Ok(outcome) => {
+                        // What could not be written is in the Secret now, or not needed any more.
+                        self.memory.unwritten = None;
+                        outcome
+                    }
+                    Err(failure) => Outcome::Failed(failure),
+                }
             }
             Err(invalid) => Outcome::Failed(invalid.clone().into()),
         };
@@ -98,8 +105,11 @@ impl Cycle {
         }
         let secret_name = resource.secret_name().unwrap_or_default();
         let event = event_of(&self.memory.status.content, &outcome, secret_name);
-        // An operator that is stopping has nothing to say of a resource.
-        if !matches!(outcome, Outcome::Failed(Failure::Stopping(_))) {
+        // An operator that is stopping has nothing to say of a resource, and neither has one of a resource that is about to go.
+        if !matches!(
+            outcome,
+            Outcome::Failed(Failure::Stopping(_) | Failure::NamespaceTerminating)
+        ) {
             self.show(status).await;
         }
         Report {
@@ -110,7 +120,6 @@ impl Cycle {
     }
 
     async fn refresh(&mut self, spec: &Spec) -> Result<Outcome, Failure> {
-        let mut fresh: Option<IssuedCredentials> = None;
         for _ in 0..WRITE_ATTEMPTS {
             let observed = match self.observe(spec).await {
                 Err(failure) if spec.suspend => {
@@ -145,27 +154,41 @@ impl Cycle {
                 }
                 Plan::Issue(why) => why,
             };
-            let issued = match fresh.take() {
-                Some(issued) => issued,
-                None => {
-                    self.announce().await;
-                    self.ask(spec, why).await?
-                }
-            };
-            let secret = self.secret(spec, &issued)?;
+            let unwritten = self.credentials(spec, why).await?;
+            let secret = self.secret(spec, &unwritten).await?;
             if self.write(&secret, observed.as_deref()).await? {
+                let issued = &unwritten.issued;
                 self.current_expiration = Some(issued.validity.expiration);
                 self.delete_leftovers(spec).await?;
                 return Ok(Outcome::Issued {
                     why: issued.why,
-                    role_arn: issued.role_arn,
+                    role_arn: issued.role_arn.clone(),
                     validity: issued.validity,
-                    notes: issued.notes,
+                    notes: issued.notes.clone(),
                 });
             }
-            fresh = Some(issued);
         }
         Err(ClusterError::Changed(format!("Secret {} keeps changing", spec.secret_name)).into())
+    }
+
+    /// Credentials to write: those that could not be written before, as long as they serve, or else fresh ones.
+    async fn credentials(&mut self, spec: &Spec, why: IssueReason) -> Result<Arc<Unwritten>, Failure> {
+        let now = self.context.now();
+        if let Some(unwritten) = &self.memory.unwritten
+            && unwritten.serves(&self.resource, spec, now)
+        {
+            return Ok(unwritten.clone());
+        }
+        self.memory.unwritten = None;
+        self.check_templates(spec).await?;
+        if why == IssueReason::Deleted {
+            self.check_namespace(spec).await?;
+        }
+        self.announce().await;
+        let issued = self.ask(spec, why).await?;
+        let unwritten = Arc::new(Unwritten::new(&self.resource, spec, issued));
+        self.memory.unwritten = Some(unwritten.clone());
+        Ok(unwritten)
     }
 
     fn situation<'a>(&'a self, spec: &'a Spec) -> Situation<'a> {
@@ -225,7 +248,7 @@ fn log(outcome: &Outcome) {
             info!(expiration = %validity.expiration, "still valid");
         }
         Outcome::Suspended => info!("suspended"),
-        Outcome::Failed(Failure::Stopping(stopping)) => debug!("{stopping}"),
+        Outcome::Failed(failure @ (Failure::Stopping(_) | Failure::NamespaceTerminating)) => debug!("{failure}"),
         Outcome::Failed(failure) => warn!(reason = %failure.reason(), "not refreshed: {failure}"),
     }
 }

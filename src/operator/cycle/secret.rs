@@ -1,18 +1,24 @@
 //! What a cycle does to Secrets: it looks at them, writes them, repairs them, deletes those that are not wanted any more.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use tracing::info;
 
-use super::ask::IssuedCredentials;
+use super::memory::Unwritten;
 use super::{Cycle, Observation};
 use crate::cluster::ClusterError;
+use crate::operator::renderer::Unfinished;
 use crate::refresh::outcome::Failure;
 use crate::refresh::plan::current_expiration;
 use crate::secret::ownership::{Ownership, ownership};
-use crate::secret::{DesiredSecret, ObservedSecret, RenderError, Repair};
-use crate::spec::Spec;
-use crate::spec::template::Variables;
+use crate::secret::{DesiredSecret, ObservedSecret, Repair};
+use crate::spec::template::{self, TemplateError, Variables};
+use crate::spec::{Format, Spec};
+
+/// How long templates may take, the wait for their turn included. Their fuel lasts for a fraction of a second.
+const RENDER_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Cycle {
     /// What is known of the Secret, looked up if nothing is.
@@ -32,14 +38,68 @@ impl Cycle {
     }
 
     /// The Secret as it is to be.
-    pub(super) fn secret(&self, spec: &Spec, issued: &IssuedCredentials) -> Result<DesiredSecret, RenderError> {
-        let variables = Variables {
-            role_arn: &issued.role_arn,
-            region: spec.region.as_deref().unwrap_or_else(|| self.context.aws.region()),
-            expiration: issued.validity.expiration,
+    pub(super) async fn secret(&self, spec: &Spec, unwritten: &Arc<Unwritten>) -> Result<DesiredSecret, Failure> {
+        let region = spec
+            .region
+            .clone()
+            .unwrap_or_else(|| self.context.aws.region().to_owned());
+        let (resource, unwritten) = (self.resource.clone(), unwritten.clone());
+        let rendered = move || {
+            let issued = &unwritten.issued;
+            let variables = Variables {
+                role_arn: &issued.role_arn,
+                region: &region,
+                expiration: issued.validity.expiration,
+            };
+            let spec = resource.spec.as_ref().map_err(Clone::clone)?;
+            let request = resource.refresh_request.as_deref();
+            let secret = DesiredSecret::new(&resource.key, spec, &issued.material, variables, request);
+            secret.map_err(Failure::from)
         };
-        let request = self.resource.refresh_request.as_deref();
-        DesiredSecret::new(&self.resource.key, spec, &issued.material, variables, request)
+        match &spec.format {
+            Format::Template(_) => self.render(rendered).await?,
+            _ => rendered(),
+        }
+    }
+
+    /// Checks the templates of a spec, once for each generation, before AWS is asked.
+    pub(super) async fn check_templates(&mut self, spec: &Spec) -> Result<(), Failure> {
+        let Format::Template(templates) = &spec.format else {
+            return Ok(());
+        };
+        let generation = self.resource.generation;
+        let result = match &self.memory.checked {
+            Some((checked, result)) if *checked == generation => result.clone(),
+            _ => {
+                let templates = templates.clone();
+                let result = self.render(move || template::check(&templates)).await?;
+                self.memory.checked = Some((generation, result.clone()));
+                result
+            }
+        };
+        result.map_err(|error| Failure::Render(error.into()))
+    }
+
+    /// Does some work with templates away from the runtime.
+    async fn render<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+        let namespace = &self.resource.key.namespace;
+        let work = self.context.renderer.run(namespace, work);
+        match timeout(RENDER_TIMEOUT, work).await {
+            Ok(Ok(result)) => Ok(result),
+            Ok(Err(Unfinished)) | Err(_) => Err(Failure::Render(TemplateError::Unfinished.into())),
+        }
+    }
+
+    /// Whether the namespace takes a Secret: one that is being deleted has its Secrets deleted, and takes no new one. AWS is not asked for
+    /// what cannot be written.
+    pub(super) async fn check_namespace(&self, spec: &Spec) -> Result<(), Failure> {
+        let namespace = &self.resource.key.namespace;
+        let probe = self.context.cluster.probe_secret(namespace, &spec.secret_name);
+        match probe.await {
+            Err(ClusterError::Terminating(_)) => Err(Failure::NamespaceTerminating),
+            // Whatever else is wrong shows when it is written.
+            _ => Ok(()),
+        }
     }
 
     /// Writes the Secret over what was seen. `false` when it is not as it was seen any more, and has to be looked at again.
@@ -68,6 +128,7 @@ impl Cycle {
                 }
             }
             (Err(ClusterError::Changed(_)), _) | (Err(ClusterError::Gone(_)), Some(_)) => Ok(false),
+            (Err(ClusterError::Terminating(_)), _) => Err(Failure::NamespaceTerminating),
             (Err(error), _) => Err(error.into()),
         }
     }
@@ -83,6 +144,19 @@ impl Cycle {
             Ok(seen) => {
                 self.memory.observation = Observation::Seen(Some(Arc::new(seen)));
                 Ok(true)
+            }
+            // Its content cannot be put right: it has to be made anew.
+            Err(ClusterError::Immutable(_)) => {
+                let namespace = &self.resource.key.namespace;
+                match self
+                    .context
+                    .cluster
+                    .delete_secret(namespace, &spec.secret_name, over)
+                    .await
+                {
+                    Ok(()) | Err(ClusterError::Changed(_)) => Ok(false),
+                    Err(error) => Err(error.into()),
+                }
             }
             Err(ClusterError::Changed(_) | ClusterError::Gone(_)) => Ok(false),
             Err(error) => Err(error.into()),

@@ -26,6 +26,7 @@ use super::cycle::{Cycle, Memory, Observation, Report, Status};
 use crate::refresh::Trigger;
 use crate::refresh::events::LastEvent;
 use crate::refresh::outcome::Outcome;
+use crate::refresh::pace::Allowance;
 use crate::refresh::standing::Standing;
 use crate::secret::ObservedSecret;
 use crate::spec::Resource;
@@ -78,6 +79,8 @@ pub struct RoleArguments {
     pub resource: Arc<Resource>,
     /// How often its actor was started again.
     pub restarts: u32,
+    /// The names of Secrets that the resource controls, wanted or not.
+    pub leftovers: BTreeSet<String>,
     /// Where the actor publishes how it stands.
     pub standing: watch::Sender<Standing>,
 }
@@ -106,6 +109,10 @@ pub struct RoleState {
     event_task: Option<AbortOnDropHandle<()>>,
     /// Counts the events.
     event_number: u64,
+    /// The cycles that a person may set off.
+    allowance: Allowance,
+    /// A cycle that a person set off and that has to wait.
+    postponed: Option<(Instant, Trigger)>,
     /// When a change of the Secret last set a cycle off.
     last_follow_up: Option<Instant>,
     /// Failed writes of the status in a row.
@@ -140,13 +147,19 @@ impl Actor for RoleActor {
             context,
             resource,
             restarts,
+            leftovers,
             standing,
         } = arguments;
         let mut state = RoleState {
             context,
             restarts,
             standing,
-            memory: Memory::new(resource.status.clone()),
+            memory: Memory {
+                leftovers,
+                ..Memory::new(resource.status.clone())
+            },
+            allowance: Allowance::new(Instant::now()),
+            postponed: None,
             resource,
             failed_trace: None,
             task: None,
@@ -227,9 +240,26 @@ impl RoleState {
             }
             // The new spec may name another Secret.
             self.memory.observation = Observation::Unknown;
-            self.start_cycle(myself, Trigger::SpecChanged);
+            self.start_for_a_person(myself, Trigger::SpecChanged);
         } else if self.resource.refresh_request.is_some() && self.resource.refresh_request != before.refresh_request {
-            self.start_cycle(myself, Trigger::Requested);
+            self.start_for_a_person(myself, Trigger::Requested);
+        }
+    }
+
+    /// Starts a cycle that a person set off, at once or, when there were many, a little later. One that is under way ends in any case: it does
+    /// what is not asked for any more.
+    fn start_for_a_person(&mut self, myself: &ActorRef<RoleMessage>, trigger: Trigger) {
+        match self.allowance.take(Instant::now()) {
+            Ok(()) => self.start_cycle(myself, trigger),
+            Err(allowed) => {
+                if self.task.take().is_some() {
+                    // Its report will not be taken.
+                    self.task_number += 1;
+                    self.memory.observation = Observation::Unknown;
+                }
+                self.postponed = Some((allowed, trigger));
+                self.set_timer(myself);
+            }
         }
     }
 
@@ -238,6 +268,7 @@ impl RoleState {
         if self.task.is_some() {
             self.memory.observation = Observation::Unknown;
         }
+        self.postponed = None;
         self.memory.leftovers.append(&mut self.meanwhile.leftovers);
         let cycle = Cycle::new(
             self.context.clone(),

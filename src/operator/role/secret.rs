@@ -17,7 +17,7 @@ use crate::secret::ObservedSecret;
 pub(super) enum SecretNews {
     /// It was seen so.
     Seen(Box<ObservedSecret>),
-    /// It is not seen any more.
+    /// It is not seen any more, or was not in a list.
     Lost,
 }
 
@@ -41,6 +41,10 @@ impl RoleState {
         {
             // The operator's own write, or what was before it.
         } else {
+            let mut secret = secret;
+            if let Observation::Seen(Some(known)) = &self.memory.observation {
+                secret.forged = secret.is_forged_since(known);
+            }
             self.memory.observation = Observation::Seen(Some(Arc::from(secret)));
             self.secret_changed(myself);
         }
@@ -49,18 +53,28 @@ impl RoleState {
     pub(super) fn secret_lost(&mut self, myself: &ActorRef<RoleMessage>, secret: &ObservedSecret) {
         self.memory.leftovers.remove(secret.name());
         self.meanwhile.leftovers.remove(secret.name());
+        if self.resource.secret_name() != Some(secret.name()) {
+            return;
+        }
+        let about_the_known_one = match &self.memory.observation {
+            Observation::Seen(Some(known)) => known.metadata.uid == secret.metadata.uid,
+            Observation::Seen(None) => false,
+            // Perhaps the one that was in the way is gone.
+            Observation::Unknown => true,
+        };
         if self.task.is_some() {
             self.meanwhile.secret = Some(SecretNews::Lost);
-        } else if let Observation::Seen(Some(known)) = &self.memory.observation
-            && known.metadata.uid == secret.metadata.uid
-        {
+        } else if about_the_known_one {
             self.memory.observation = Observation::Unknown;
             self.secret_changed(myself);
         }
     }
 
     pub(super) fn secret_not_listed(&mut self, myself: &ActorRef<RoleMessage>) {
-        if self.task.is_none() && matches!(self.memory.observation, Observation::Seen(Some(_))) {
+        if self.task.is_some() {
+            // What was seen of it since is newer than the list.
+            self.meanwhile.secret.get_or_insert(SecretNews::Lost);
+        } else if matches!(self.memory.observation, Observation::Seen(Some(_))) {
             self.memory.observation = Observation::Unknown;
             self.secret_changed(myself);
         }
@@ -68,7 +82,7 @@ impl RoleState {
 
     /// Follows a change of the Secret, at once or, when somebody keeps changing it, at a pace.
     pub(super) fn secret_changed(&mut self, myself: &ActorRef<RoleMessage>) {
-        if self.task.is_some() || self.resource.is_suspended() {
+        if self.task.is_some() {
             return;
         }
         let now = Instant::now();

@@ -24,6 +24,8 @@ pub(super) enum Purpose {
     Cycle,
     /// A cycle for the Secret's sake, that was put off.
     Secret,
+    /// A cycle that a person set off, that was put off.
+    Person(Trigger),
     /// Another attempt to write the status.
     Status,
 }
@@ -49,11 +51,16 @@ impl RoleState {
                 self.last_follow_up = Some(Instant::now());
                 self.start_cycle(myself, Trigger::SecretChanged);
             }
+            Purpose::Person(trigger) => {
+                // It is there: the timer was set for the moment from which on it is.
+                let _ = self.allowance.take(Instant::now());
+                self.start_cycle(myself, trigger);
+            }
             Purpose::Status => self.try_status(myself),
         }
     }
 
-    /// Sets the timer to the next cycle, or to the next attempt to write the status if that comes sooner.
+    /// Sets the timer to what comes soonest: the next cycle, one that a person set off, or the next attempt to write the status.
     pub(super) fn set_timer(&mut self, myself: &ActorRef<RoleMessage>) {
         self.timer = None;
         let status_again = (!self.memory.status.written).then(|| {
@@ -63,7 +70,9 @@ impl RoleState {
             (Instant::now() + since(now, at), Purpose::Status)
         });
         let cycle = self.memory.next.map(|next| (next.instant, Purpose::Cycle));
-        if let Some((at, purpose)) = cycle.into_iter().chain(status_again).min_by_key(|(at, _)| *at) {
+        let person = self.postponed.map(|(at, trigger)| (at, Purpose::Person(trigger)));
+        let timers = cycle.into_iter().chain(person).chain(status_again);
+        if let Some((at, purpose)) = timers.min_by_key(|(at, _)| *at) {
             self.start_timer(myself, purpose, at);
         }
     }

@@ -1,5 +1,6 @@
 //! The role actors of the supervisor: how they start, stop, and start again after a failure.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tracing::{error, info};
 use super::{SupervisorMessage, SupervisorState};
 use crate::operator::role::{RoleActor, RoleArguments, RoleMessage};
 use crate::refresh::standing::Standing;
+use crate::secret::ObservedSecret;
 use crate::spec::{Resource, ResourceKey};
 
 /// The pause before an actor that failed is started again, doubled with each failure.
@@ -23,6 +25,9 @@ const RESTART_MAX: Duration = Duration::from_secs(60);
 /// An actor that lived that long has its earlier failures forgiven.
 const FORGIVEN: Duration = Duration::from_secs(600);
 
+/// The most Secrets whose names are remembered for one resource. It has one, and for a moment two.
+const SECRETS_MAX: usize = 64;
+
 /// One resource, and the actor that works on it when there is one.
 pub(super) struct Child {
     resource: Arc<Resource>,
@@ -31,6 +36,8 @@ pub(super) struct Child {
     failures: u32,
     /// How often its actor failed, since the operator started.
     restarts: u32,
+    /// The names of the Secrets that it controls, as the watch shows them.
+    secrets: BTreeSet<String>,
     /// How it stands, as its actor published last.
     standing: watch::Receiver<Standing>,
     _restart: Option<AbortOnDropHandle<()>>,
@@ -45,8 +52,13 @@ impl Child {
             started: Instant::now(),
             failures: 0,
             restarts: 0,
+            secrets: BTreeSet::new(),
             _restart: None,
         }
+    }
+
+    pub(super) fn namespace(&self) -> &str {
+        &self.resource.key.namespace
     }
 
     /// Sends its actor a message. One that has just failed learns everything at its restart.
@@ -82,11 +94,16 @@ impl SupervisorState {
         }
         let resource = Arc::new(resource);
         if let Some(child) = self.children.get_mut(&uid) {
-            child.resource = resource.clone();
-            child.send(RoleMessage::Changed(resource));
+            let before = std::mem::replace(&mut child.resource, resource.clone());
+            child.send(RoleMessage::Changed(resource.clone()));
+            if before.secret_name() != resource.secret_name() {
+                self.forget_secret(&before);
+                self.expect_secret(&resource);
+            }
             return Ok(());
         }
         self.names.insert(name_of(&resource.key), uid.clone());
+        self.expect_secret(&resource);
         self.children.insert(uid.clone(), Child::new(resource));
         self.start(myself, &uid).await
     }
@@ -107,6 +124,7 @@ impl SupervisorState {
             context: self.context.clone(),
             resource: child.resource.clone(),
             restarts: child.restarts,
+            leftovers: child.secrets.clone(),
             standing,
         };
         let (actor, _) = RoleActor::spawn_linked(None, RoleActor, arguments, myself.get_cell()).await?;
@@ -127,9 +145,46 @@ impl SupervisorState {
         if self.names.get(&name_of(key)).is_some_and(|named| named == uid) {
             self.names.remove(&name_of(key));
         }
+        self.forget_secret(&child.resource);
         if let Some(actor) = child.actor {
             self.actors.remove(&actor.get_id());
             actor.stop(None);
+        }
+    }
+
+    /// A Secret that concerns a resource was made or changed.
+    pub(super) fn secret_seen(&mut self, uid: &str, secret: &ObservedSecret) {
+        if let Some(child) = self.children.get_mut(uid) {
+            if secret.controller_uid() == Some(uid) && child.secrets.len() < SECRETS_MAX {
+                child.secrets.insert(secret.name().to_owned());
+            }
+            child.send(RoleMessage::SecretSeen(Box::new(secret.clone())));
+        }
+    }
+
+    /// A Secret that concerns a resource is not seen any more.
+    pub(super) fn secret_lost(&mut self, uid: &str, secret: &ObservedSecret) {
+        if let Some(child) = self.children.get_mut(uid) {
+            child.secrets.remove(secret.name());
+            child.send(RoleMessage::SecretLost(Box::new(secret.clone())));
+        }
+    }
+
+    fn expect_secret(&mut self, resource: &Resource) {
+        if let Some(place) = secret_of(resource) {
+            let uids = self.wanted_secrets.entry(place).or_default();
+            uids.insert(resource.key.uid.clone());
+        }
+    }
+
+    fn forget_secret(&mut self, resource: &Resource) {
+        if let Some(place) = secret_of(resource)
+            && let Some(uids) = self.wanted_secrets.get_mut(&place)
+        {
+            uids.remove(&resource.key.uid);
+            if uids.is_empty() {
+                self.wanted_secrets.remove(&place);
+            }
         }
     }
 
@@ -164,6 +219,12 @@ impl SupervisorState {
             let _ = myself.cast(SupervisorMessage::Restart(uid));
         })));
     }
+}
+
+/// Where the Secret is that a resource asks for.
+fn secret_of(resource: &Resource) -> Option<(String, String)> {
+    let name = resource.secret_name()?;
+    Some((resource.key.namespace.clone(), name.to_owned()))
 }
 
 fn name_of(key: &ResourceKey) -> (String, String) {

@@ -6,8 +6,7 @@
 mod children;
 mod clock;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -59,10 +58,14 @@ pub struct SupervisorState {
     actors: HashMap<ActorId, String>,
     /// The UIDs by namespace and name: a resource made again under its name has another UID.
     names: HashMap<(String, String), String>,
+    /// The UIDs by namespace and the name of the Secret that they ask for.
+    wanted_secrets: HashMap<(String, String), BTreeSet<String>>,
     resources: Listing,
     secrets: Listing,
     clock_seen: (Instant, Timestamp),
-    _watches: [AbortOnDropHandle<()>; 2],
+    _resource_watch: AbortOnDropHandle<()>,
+    /// It begins when the resources are listed, so that each Secret finds its resource.
+    secret_watch: Option<AbortOnDropHandle<()>>,
     _clock: AbortOnDropHandle<()>,
 }
 
@@ -98,10 +101,10 @@ impl Listing {
 #[error("a watch has ended")]
 struct WatchEnded;
 
-/// The gate ended: without it no call to AWS can be made.
+/// What all actors share ended: without the gate no call to AWS can be made, without the renderer no template rendered.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the gate before AWS has ended: {0}")]
-struct GateEnded(String);
+#[error("the {0} has ended: {1}")]
+struct SharedEnded(&'static str, String);
 
 impl Actor for Supervisor {
     type Msg = SupervisorMessage;
@@ -114,19 +117,18 @@ impl Actor for Supervisor {
         context: Context,
     ) -> Result<SupervisorState, ActorProcessingErr> {
         context.gate.cell().link(myself.get_cell());
+        context.renderer.cell().link(myself.get_cell());
         let resources = context.cluster.watch();
-        let secrets = context.cluster.watch_secrets();
         Ok(SupervisorState {
-            _watches: [
-                forward(resources, &myself, |event| SupervisorMessage::Watched(Box::new(event))),
-                forward(secrets, &myself, SupervisorMessage::SecretWatched),
-            ],
+            _resource_watch: forward(resources, &myself, |event| SupervisorMessage::Watched(Box::new(event))),
+            secret_watch: None,
             _clock: check_clock(&myself),
             clock_seen: (Instant::now(), context.clock.now()),
             context,
             children: BTreeMap::new(),
             actors: HashMap::new(),
             names: HashMap::new(),
+            wanted_secrets: HashMap::new(),
             resources: Listing::default(),
             secrets: Listing::default(),
         })
@@ -175,8 +177,14 @@ impl Actor for Supervisor {
             _ => None,
         };
         if let Some((actor, why)) = ended {
-            if actor.get_id() == state.context.gate.cell().get_id() {
-                return Err(GateEnded(why).into());
+            let shared = [
+                ("gate before AWS", state.context.gate.cell()),
+                ("renderer of templates", state.context.renderer.cell()),
+            ];
+            for (name, cell) in shared {
+                if actor.get_id() == cell.get_id() {
+                    return Err(SharedEnded(name, why).into());
+                }
             }
             state.ended(&myself, actor.get_id(), &why);
         }
@@ -204,6 +212,10 @@ impl SupervisorState {
                     self.stop(&uid, "it is not in the list any more");
                 }
                 self.context.metrics.leader.set(1);
+                if self.secret_watch.is_none() {
+                    let secrets = self.context.cluster.watch_secrets();
+                    self.secret_watch = Some(forward(secrets, myself, SupervisorMessage::SecretWatched));
+                }
                 info!(resources = self.children.len(), "the resources are listed");
             }
             WatchEvent::Applied(resource) => self.seen(myself, resource).await?,
@@ -212,15 +224,15 @@ impl SupervisorState {
         Ok(())
     }
 
-    /// Hands what happened to a Secret to the actor of the resource that controls it.
+    /// Hands what happened to a Secret to the actors whom it concerns.
     fn secret_watched(&mut self, event: SecretEvent) {
         match event {
             SecretEvent::ListStarted => self.secrets.start(),
             SecretEvent::Listed(secret) => {
-                if let Some(owner) = secret.controller_uid() {
-                    self.secrets.show(owner);
+                for uid in self.concerned(&secret) {
+                    self.secrets.show(&uid);
+                    self.secret_seen(&uid, &secret);
                 }
-                self.tell_owner(secret, RoleMessage::SecretSeen);
             }
             SecretEvent::ListDone => {
                 let listed = self.secrets.finish();
@@ -228,15 +240,32 @@ impl SupervisorState {
                     child.send(RoleMessage::SecretNotListed);
                 }
             }
-            SecretEvent::Applied(secret) => self.tell_owner(secret, RoleMessage::SecretSeen),
-            SecretEvent::Deleted(secret) => self.tell_owner(secret, RoleMessage::SecretLost),
+            SecretEvent::Applied(secret) => {
+                for uid in self.concerned(&secret) {
+                    self.secret_seen(&uid, &secret);
+                }
+            }
+            SecretEvent::Deleted(secret) => {
+                for uid in self.concerned(&secret) {
+                    self.secret_lost(&uid, &secret);
+                }
+            }
         }
     }
 
-    fn tell_owner(&self, secret: Box<ObservedSecret>, message: fn(Box<ObservedSecret>) -> RoleMessage) {
-        if let Some(child) = secret.controller_uid().and_then(|uid| self.children.get(uid)) {
-            child.send(message(secret));
-        }
+    /// The UIDs of the resources that a Secret concerns: the one that controls it, and those that ask for one of its name. Only resources of its
+    /// own namespace: an owner reference can hold any UID.
+    fn concerned(&self, secret: &ObservedSecret) -> BTreeSet<String> {
+        let place = (secret.namespace().to_owned(), secret.name().to_owned());
+        let mut uids = self.wanted_secrets.get(&place).cloned().unwrap_or_default();
+        let owner = secret.controller_uid();
+        let owner = owner.filter(|uid| {
+            self.children
+                .get(*uid)
+                .is_some_and(|child| child.namespace() == place.0)
+        });
+        uids.extend(owner.map(str::to_owned));
+        uids
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -85,6 +85,7 @@ impl ApiServer {
         let contents = secret.data.0.values().map(|value| value.expose_secret());
         let content = contents.filter_map(identity).next().unwrap_or_default();
         let keys: BTreeSet<String> = secret.data.0.keys().cloned().collect();
+        let before = over.and_then(|over| over.provenance.clone()).unwrap_or_default();
         Stored {
             seen: ObservedSecret {
                 metadata: secret.object_metadata(over),
@@ -92,7 +93,10 @@ impl ApiServer {
                     ours: keys,
                     others: BTreeSet::new(),
                     annotations: true,
+                    our_last_write: Some(self.time.now()),
+                    ..before
                 }),
+                forged: false,
             },
             type_: secret.type_.to_owned(),
             content,
@@ -148,6 +152,10 @@ impl Cluster for ApiServer {
         .boxed()
     }
 
+    fn probe_secret<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), ClusterError>> {
+        self.call(|_| Ok(())).boxed()
+    }
+
     fn replace_secret<'a>(
         &'a self,
         secret: &'a DesiredSecret,
@@ -184,6 +192,7 @@ impl Cluster for ApiServer {
             annotations.retain(|key, _| !repair.gone.annotations.contains_key(key));
             if let Some(provenance) = &mut stored.seen.provenance {
                 provenance.others.retain(|key| !repair.foreign_keys.contains(key));
+                provenance.our_last_write = Some(self.time.now());
             }
             Ok(state.put_secret(&repair.name, stored))
         })

@@ -138,7 +138,15 @@ impl ApiServer {
         let Some(mut secret) = state.secrets.get(name).cloned() else {
             return false;
         };
+        let before = secret.seen.provenance.clone();
         edit(&mut secret);
+        // Whoever writes something leaves a trace; whoever only takes something off does not.
+        if secret.seen.provenance != before
+            && let Some(provenance) = &mut secret.seen.provenance
+        {
+            provenance.their_last_write = Some(self.time.now());
+            provenance.their_writes += 1;
+        }
         state.put_secret(name, secret);
         true
     }

@@ -23,8 +23,11 @@ use std::time::{Duration, Instant};
 
 /// The root of the repository.
 pub fn root() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.ancestors().nth(2).expect("it lies in tests/support").to_owned()
+    // Cargo tells what it runs where it is. What it told the compiler may be another clone, which shares with this one what is built.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    let mut folders = Path::new(&package).ancestors();
+    let root = folders.find(|folder| folder.join("Cargo.lock").exists());
+    root.expect("a workspace around its packages").to_owned()
 }
 
 /// A program that `tests/controlplane/build` put in place.
