@@ -8,6 +8,7 @@ use aws_assume_role::clock::SystemClock;
 use aws_assume_role::cluster::kube::KubeCluster;
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
 use aws_assume_role::operator::context::Context;
+use aws_assume_role::operator::renderer::Renderer;
 use aws_assume_role::operator::supervisor::Supervisor;
 use aws_assume_role::telemetry::metrics::Metrics;
 use futures::future::BoxFuture;
@@ -71,6 +72,7 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
         Arc::new(cluster),
         Arc::new(SystemClock),
         limits,
+        Renderer::start().await.unwrap(),
         metrics.clone(),
     );
     let context = context.await.unwrap();

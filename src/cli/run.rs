@@ -19,6 +19,7 @@ use crate::clock::SystemClock;
 use crate::cluster::crd;
 use crate::cluster::kube::{KubeCluster, connect};
 use crate::operator::context::Context;
+use crate::operator::renderer::Renderer;
 use crate::operator::supervisor::{Supervisor, SupervisorMessage};
 use crate::telemetry;
 use crate::telemetry::measured_aws::MeasuredAws;
@@ -82,6 +83,7 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
         Arc::new(cluster),
         Arc::new(SystemClock),
         operator.limits(),
+        Renderer::start().await?,
         metrics,
     )
     .await?;

@@ -33,15 +33,16 @@ pub struct Context {
 }
 
 impl Context {
-    /// Puts it together, with a gate and a renderer of its own.
+    /// Puts it together, with a gate of its own.
     ///
     /// # Errors
-    /// When one of these cannot be started.
+    /// When the gate cannot be started.
     pub async fn open(
         aws: Arc<dyn Aws>,
         cluster: Arc<dyn Cluster>,
         clock: Arc<dyn Clock>,
         limits: Limits,
+        renderer: Renderer,
         metrics: Metrics,
     ) -> Result<Self, SpawnErr> {
         Ok(Self {
@@ -50,7 +51,7 @@ impl Context {
             clock,
             skew: Skew::default(),
             gate: Gate::open(limits).await?,
-            renderer: Renderer::start().await?,
+            renderer,
             metrics,
         })
     }

@@ -21,7 +21,7 @@ type Job = Box<dyn FnOnce() + Send>;
 
 /// A handle on the renderer.
 #[derive(Clone, Debug)]
-pub struct Renderer(ActorRef<RendererMessage>);
+pub struct Renderer(Option<ActorRef<RendererMessage>>);
 
 /// The work came to no end: it panicked, or the operator is stopping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,13 @@ impl Renderer {
     /// When the actor or its threads cannot be started.
     pub async fn start() -> Result<Self, SpawnErr> {
         let (actor, _) = Actor::spawn(None, RendererActor, ()).await?;
-        Ok(Self(actor))
+        Ok(Self(Some(actor)))
+    }
+
+    /// One that does the work where it is asked for. For a life in virtual time, in which no thread may work beside the clock.
+    #[must_use]
+    pub fn inline() -> Self {
+        Self(None)
     }
 
     /// Does some work for a namespace on one of the threads. Whoever stops waiting before its turn has come costs nothing.
@@ -47,22 +53,24 @@ impl Renderer {
         namespace: &str,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Unfinished> {
+        let Some(actor) = &self.0 else {
+            return Ok(work());
+        };
         let (answer, result) = oneshot::channel();
         let job = Box::new(move || {
             if !answer.is_closed() {
                 let _ = answer.send(work());
             }
         });
-        self.0
-            .cast(RendererMessage::Run(namespace.to_owned(), job))
-            .map_err(|_| Unfinished)?;
+        let run = RendererMessage::Run(namespace.to_owned(), job);
+        actor.cast(run).map_err(|_| Unfinished)?;
         result.await.map_err(|_| Unfinished)
     }
 
-    /// The actor behind it.
+    /// The actor behind it, if there is one.
     #[must_use]
-    pub fn cell(&self) -> ActorCell {
-        self.0.get_cell()
+    pub fn cell(&self) -> Option<ActorCell> {
+        self.0.as_ref().map(ActorRef::get_cell)
     }
 }
 

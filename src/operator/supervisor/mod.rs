@@ -117,7 +117,9 @@ impl Actor for Supervisor {
         context: Context,
     ) -> Result<SupervisorState, ActorProcessingErr> {
         context.gate.cell().link(myself.get_cell());
-        context.renderer.cell().link(myself.get_cell());
+        if let Some(renderer) = context.renderer.cell() {
+            renderer.link(myself.get_cell());
+        }
         let resources = context.cluster.watch();
         Ok(SupervisorState {
             _resource_watch: forward(resources, &myself, |event| SupervisorMessage::Watched(Box::new(event))),
@@ -178,11 +180,11 @@ impl Actor for Supervisor {
         };
         if let Some((actor, why)) = ended {
             let shared = [
-                ("gate before AWS", state.context.gate.cell()),
+                ("gate before AWS", Some(state.context.gate.cell())),
                 ("renderer of templates", state.context.renderer.cell()),
             ];
             for (name, cell) in shared {
-                if actor.get_id() == cell.get_id() {
+                if cell.is_some_and(|cell| cell.get_id() == actor.get_id()) {
                     return Err(SharedEnded(name, why).into());
                 }
             }

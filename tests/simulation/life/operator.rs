@@ -8,6 +8,7 @@ use aws_assume_role::aws::gate::Limits;
 use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity};
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
 use aws_assume_role::operator::context::Context;
+use aws_assume_role::operator::renderer::Renderer;
 use aws_assume_role::operator::supervisor::Supervisor;
 use aws_assume_role::telemetry::metrics::Metrics;
 use fastrand::Rng;
@@ -83,6 +84,7 @@ impl Life {
             Arc::new(self.api.clone()),
             Arc::new(self.time.clone()),
             limits,
+            Renderer::inline(),
             Metrics::default(),
         );
         let context = context.await.unwrap();
