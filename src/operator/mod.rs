@@ -3,5 +3,7 @@
 
 pub mod context;
 pub mod cycle;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod role;
 pub mod supervisor;

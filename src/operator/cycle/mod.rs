@@ -229,3 +229,6 @@ fn log(outcome: &Outcome) {
         Outcome::Failed(failure) => warn!(reason = %failure.reason(), "not refreshed: {failure}"),
     }
 }
+
+#[cfg(test)]
+mod tests;
