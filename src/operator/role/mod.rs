@@ -331,3 +331,6 @@ impl RoleState {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
