@@ -276,3 +276,6 @@ fn forward<T: Send + 'static>(
         let _ = myself.cast(SupervisorMessage::WatchEnded);
     }))
 }
+
+#[cfg(test)]
+mod tests;
