@@ -99,6 +99,13 @@ impl Running {
         (states.collect(), snapshot.actors)
     }
 
+    /// Waits for its end, and gives what it failed with.
+    async fn failure(&mut self) -> String {
+        let minute = Duration::from_secs(60);
+        tokio::time::timeout(minute, &mut self.ended).await.unwrap().unwrap();
+        self.failures.recv().await.unwrap()
+    }
+
     fn restarts(&self) -> u64 {
         self.world.context.metrics.actor_restarts.get()
     }
@@ -320,8 +327,7 @@ async fn a_wall_clock_that_is_set_back_is_known_to_be_behind() {
 async fn the_end_of_the_gate_is_the_end_of_the_supervisor() {
     let mut running = Running::with(&[named("a", "1")]).await;
     running.world.context.gate.cell().stop(None);
-    running.ended.await.unwrap();
-    let failure = running.failures.recv().await.unwrap();
+    let failure = running.failure().await;
     assert!(failure.starts_with("the gate before AWS has ended"), "{failure}");
 }
 
@@ -329,8 +335,7 @@ async fn the_end_of_the_gate_is_the_end_of_the_supervisor() {
 async fn the_end_of_a_watch_is_the_end_of_the_supervisor() {
     let mut running = Running::with(&[named("a", "1")]).await;
     running.world.cluster.end_watch();
-    running.ended.await.unwrap();
-    assert_eq!(running.failures.recv().await.unwrap(), "a watch has ended");
+    assert_eq!(running.failure().await, "a watch has ended");
 }
 
 #[tokio::test(start_paused = true)]
