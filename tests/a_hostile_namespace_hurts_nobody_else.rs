@@ -71,8 +71,15 @@ async fn templates_that_would_kill_or_stop_the_operator_are_errors_of_their_own_
         .await;
     }
     let assumed = world.aws.assumed(&role_arn("hostile"));
-    assert!(assumed <= 1, "what fails with any credentials costs no session: {assumed}");
-    assert!(world.operator.as_mut().unwrap().is_running(), "{}", world.operator_log());
+    assert!(
+        assumed <= 1,
+        "what fails with any credentials costs no session: {assumed}"
+    );
+    assert!(
+        world.operator.as_mut().unwrap().is_running(),
+        "{}",
+        world.operator_log()
+    );
     world.apply("later", &map_spec("later")).unwrap();
     world.ready("later").await;
 }
@@ -114,9 +121,13 @@ async fn a_secret_of_another_namespace_is_nobodys() {
     assert_eq!(world.aws.calls("AssumeRole").len(), calls, "AWS is not asked for it");
     let status = world.resource("victim").await.unwrap().status.unwrap();
     assert_eq!(status.expiration, victim.status.unwrap().expiration);
-    let theirs = world
-        .cluster
-        .kubectl_ok(&["get", "secrets", "--namespace=hostile", "-o", "jsonpath={.items[*].data.awsAccessKeyId}"]);
+    let theirs = world.cluster.kubectl_ok(&[
+        "get",
+        "secrets",
+        "--namespace=hostile",
+        "-o",
+        "jsonpath={.items[*].data.awsAccessKeyId}",
+    ]);
     assert!(!theirs.contains("QVNJQ"), "nothing was written there: {theirs}");
 }
 

@@ -65,7 +65,13 @@ async fn in_a_namespace_that_is_being_deleted_aws_is_not_asked_and_nobody_is_war
     ]);
     // Its Secret is deleted before anybody deletes the resource.
     let script = json!({"metadata": {"finalizers": ["example.com/hold"]}});
-    let patch = ["patch", "configmap", "kube-root-ca.crt", "--namespace=leaving", "--type=merge"];
+    let patch = [
+        "patch",
+        "configmap",
+        "kube-root-ca.crt",
+        "--namespace=leaving",
+        "--type=merge",
+    ];
     let patch: Vec<&str> = patch.into_iter().collect();
     let change = format!("--patch={script}");
     world.cluster.kubectl_ok(&[&patch[..], &[change.as_str()]].concat());

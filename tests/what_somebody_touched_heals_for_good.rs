@@ -93,7 +93,9 @@ async fn an_owner_reference_that_is_taken_off_makes_the_secret_foreign_at_once()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_secret_that_is_deleted_under_suspend_is_not_ready_any_more() {
     let world = world_with("suspended", &json!({})).await;
-    world.apply("suspended", &with(map_spec("suspended"), &json!({"suspend": true}))).unwrap();
+    world
+        .apply("suspended", &with(map_spec("suspended"), &json!({"suspend": true})))
+        .unwrap();
     world.condition("suspended", "Ready", "True", "Suspended").await;
     let calls = world.aws.calls("AssumeRole").len();
     world.cluster.kubectl_ok(&["delete", "secret", "suspended"]);
@@ -122,10 +124,12 @@ async fn an_immutable_secret_with_a_foreign_key_is_made_anew() {
 async fn a_secret_held_by_a_finalizer_is_made_anew_as_soon_as_it_is_gone() {
     let world = world_with("held", &json!({})).await;
     let before = world.secret("held").await.unwrap();
-    world.patch("secret", "held", &json!({"metadata": {"finalizers": ["example.com/hold"]}}));
-    world
-        .cluster
-        .kubectl_ok(&["delete", "secret", "held", "--wait=false"]);
+    world.patch(
+        "secret",
+        "held",
+        &json!({"metadata": {"finalizers": ["example.com/hold"]}}),
+    );
+    world.cluster.kubectl_ok(&["delete", "secret", "held", "--wait=false"]);
     world.condition("held", "Refreshed", "False", "Pending").await;
     // Long enough for the pauses between attempts to grow.
     tokio::time::sleep(Duration::from_secs(12)).await;

@@ -3,6 +3,8 @@
 
 pub mod context;
 pub mod cycle;
+#[cfg(test)]
+pub(crate) mod fixtures;
 pub mod renderer;
 pub mod role;
 pub mod supervisor;

@@ -1,4 +1,4 @@
-//! The gate that every call to AWS passes.
+//! The gate that every call to AWS for a resource passes.
 //!
 //! A call draws on a quota: of a service, in a Region, for an account. Each quota has a lane of its own, with its own places and its own
 //! budget, so that a Region or an account that hangs or throttles costs only those who use it. Within a lane a renewal that can still succeed

@@ -141,13 +141,13 @@ impl Cycle {
                     return Err(Failure::SecretTerminating(spec.secret_name.clone()));
                 }
                 Plan::Keep(validity) => {
-                    self.delete_leftovers(spec).await?;
+                    self.delete_leftovers(spec).await;
                     return Ok(Outcome::Kept(validity));
                 }
                 Plan::Repair(validity, why) => {
                     if self.repair(spec, observed.as_deref()).await? {
                         info!(secret = spec.secret_name, %why, "repaired");
-                        self.delete_leftovers(spec).await?;
+                        self.delete_leftovers(spec).await;
                         return Ok(Outcome::Repaired(validity, why));
                     }
                     continue;
@@ -159,7 +159,7 @@ impl Cycle {
             if self.write(&secret, observed.as_deref()).await? {
                 let issued = &unwritten.issued;
                 self.current_expiration = Some(issued.validity.expiration);
-                self.delete_leftovers(spec).await?;
+                self.delete_leftovers(spec).await;
                 return Ok(Outcome::Issued {
                     why: issued.why,
                     role_arn: issued.role_arn.clone(),
@@ -252,3 +252,6 @@ fn log(outcome: &Outcome) {
         Outcome::Failed(failure) => warn!(reason = %failure.reason(), "not refreshed: {failure}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::memory::Unwritten;
 use super::{Cycle, Observation};
@@ -163,21 +163,33 @@ impl Cycle {
         }
     }
 
-    /// Deletes the Secrets of earlier names, once the one that is wanted is there.
-    pub(super) async fn delete_leftovers(&mut self, spec: &Spec) -> Result<(), Failure> {
-        let leftovers = &mut self.memory.leftovers;
-        leftovers.extend(self.memory.status.content.secret_name.clone());
-        leftovers.remove(&spec.secret_name);
+    /// Deletes the Secrets of earlier names, once the one that is wanted is there. What cannot be deleted is remembered.
+    pub(super) async fn delete_leftovers(&mut self, spec: &Spec) {
+        self.memory
+            .leftovers
+            .extend(self.memory.status.content.secret_name.clone());
+        self.memory.leftovers.remove(&spec.secret_name);
+        for name in self.memory.leftovers.clone() {
+            match self.delete_leftover(&name).await {
+                Ok(()) => {
+                    self.memory.leftovers.remove(&name);
+                }
+                Err(error) => warn!(
+                    secret = name,
+                    "it is not wanted any more, and could not be deleted: {error}"
+                ),
+            }
+        }
+    }
+
+    async fn delete_leftover(&self, name: &str) -> Result<(), ClusterError> {
         let cluster = &self.context.cluster;
         let namespace = &self.resource.key.namespace;
-        while let Some(name) = leftovers.first().cloned() {
-            if let Some(secret) = cluster.observe_secret(namespace, &name).await?
-                && ownership(&secret, &self.resource.key) == Ownership::Ours
-            {
-                cluster.delete_secret(namespace, &name, &secret).await?;
-                info!(secret = name, "deleted, since it is not wanted any more");
-            }
-            leftovers.remove(&name);
+        if let Some(secret) = cluster.observe_secret(namespace, name).await?
+            && ownership(&secret, &self.resource.key) == Ownership::Ours
+        {
+            cluster.delete_secret(namespace, name, &secret).await?;
+            info!(secret = name, "deleted, since it is not wanted any more");
         }
         Ok(())
     }

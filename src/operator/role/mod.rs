@@ -347,7 +347,6 @@ impl RoleState {
     /// After a task: takes up what happened to the Secrets meanwhile, or else waits for the next thing to do.
     fn settle(&mut self, myself: &ActorRef<RoleMessage>) {
         let meanwhile = std::mem::take(&mut self.meanwhile);
-        let more_leftovers = !meanwhile.leftovers.is_empty();
         self.memory.leftovers.extend(meanwhile.leftovers);
         self.set_timer(myself);
         match meanwhile.secret {
@@ -357,8 +356,15 @@ impl RoleState {
                 self.memory.observation = Observation::Unknown;
                 self.secret_changed(myself);
             }
-            _ if more_leftovers => self.secret_changed(myself),
             _ => {}
+        }
+        // New ones, or such as could not be deleted. Until the Secret that is wanted is written they stay.
+        let in_order = !self.memory.status.content.has_failed() && !self.resource.is_suspended();
+        if in_order && !self.memory.leftovers.is_empty() {
+            self.secret_changed(myself);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

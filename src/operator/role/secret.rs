@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ractor::ActorRef;
 use tokio::time::Instant;
 
-use super::timer::Purpose;
+use super::timer::{Purpose, Timer};
 use super::{RoleMessage, RoleState};
 use crate::operator::cycle::Observation;
 use crate::refresh::Trigger;
@@ -89,7 +89,8 @@ impl RoleState {
         match earliest_follow_up(self.last_follow_up, now) {
             Some(allowed) => {
                 // A cycle that is due sooner sees to it.
-                if self.timer.as_ref().is_none_or(|timer| timer.at > allowed) {
+                let sooner = |timer: &Timer| timer.at <= allowed && timer.purpose != Purpose::Status;
+                if !self.timer.as_ref().is_some_and(sooner) {
                     self.start_timer(myself, Purpose::Secret, allowed);
                 }
             }

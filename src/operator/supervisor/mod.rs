@@ -307,3 +307,6 @@ fn forward<T: Send + 'static>(
         let _ = myself.cast(SupervisorMessage::WatchEnded);
     }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,447 @@
+use ractor::ActorStatus;
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::api::AWSAssumeRoleStatus;
+use crate::cluster::ClusterError;
+use crate::operator::fixtures::{Call, Reply, World, at, pass, refusal, secret, settle, unavailable};
+use crate::refresh::events::event_of;
+use crate::refresh::outcome::Failure;
+use crate::refresh::standing::State;
+use crate::spec::fixtures::{key, resource, spec};
+use crate::spec::{Format, Spec};
+
+/// A role actor in a world in memory.
+struct Role {
+    world: World,
+    resource: Resource,
+    actor: ActorRef<RoleMessage>,
+    ended: JoinHandle<()>,
+    standing: watch::Receiver<Standing>,
+}
+
+impl Role {
+    /// One that has just begun with a resource that carries no status.
+    async fn begin(world: World) -> Self {
+        let resource = resource(spec(Format::Map));
+        let (publish, standing) = watch::channel(Standing::default());
+        let arguments = RoleArguments {
+            context: world.context.clone(),
+            resource: Arc::new(resource.clone()),
+            restarts: 0,
+            leftovers: BTreeSet::new(),
+            standing: publish,
+        };
+        let (actor, ended) = RoleActor::spawn(None, RoleActor, arguments).await.unwrap();
+        settle().await;
+        Self {
+            world,
+            resource,
+            actor,
+            ended,
+            standing,
+        }
+    }
+
+    /// One that has written its Secret and its status, and waits.
+    async fn waiting() -> Self {
+        let role = Self::begin(World::new().await).await;
+        assert_eq!(role.state(), State::Ready);
+        assert_eq!((role.cycles(), role.world.aws.calls()), (1, 1));
+        role.world.cluster.take_calls();
+        role
+    }
+
+    fn state(&self) -> State {
+        self.standing.borrow().state
+    }
+
+    async fn send(&self, message: RoleMessage) {
+        self.actor.cast(message).unwrap();
+        settle().await;
+    }
+
+    /// The resource is seen with another spec.
+    async fn respecify(&mut self, change: impl FnOnce(&mut Spec)) {
+        self.resource.generation += 1;
+        change(self.resource.spec.as_mut().unwrap());
+        self.show().await;
+    }
+
+    /// The resource is seen with a request for a refresh.
+    async fn request(&mut self, value: &str) {
+        self.resource.refresh_request = Some(value.to_owned());
+        self.show().await;
+    }
+
+    async fn show(&self) {
+        self.send(RoleMessage::Changed(Arc::new(self.resource.clone()))).await;
+    }
+
+    /// Somebody edits the Secret beside its credentials, and it is seen.
+    async fn edit(&self) {
+        let edited = self.world.cluster.strip("secret");
+        self.send(RoleMessage::SecretSeen(Box::new(edited))).await;
+    }
+
+    /// How many cycles have come to an end, whichever.
+    fn cycles(&self) -> usize {
+        let text = self.world.context.metrics.text(None).unwrap();
+        let counts = text
+            .lines()
+            .filter(|line| line.starts_with("aws_assume_role_refreshes_total{"));
+        let counts = counts.filter_map(|line| line.rsplit(' ').next()?.parse::<usize>().ok());
+        counts.sum()
+    }
+
+    fn repairs(&self) -> usize {
+        self.world.cluster.count(Call::Repair, "secret")
+    }
+}
+
+fn slow(seconds: u64) -> Reply {
+    Reply::Slow(Duration::from_secs(seconds))
+}
+
+// --- Tasks and timers.
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_change_in_the_middle_of_a_call_aborts_it_and_starts_another() {
+    let world = World::new().await;
+    world.aws.will([Reply::Hang]);
+    let mut role = Role::begin(world).await;
+    assert_eq!((role.world.aws.calls(), role.world.aws.given_up()), (1, 0));
+    role.respecify(|spec| spec.spec_hash = "other".to_owned()).await;
+    assert_eq!((role.world.aws.calls(), role.world.aws.given_up()), (2, 1));
+    assert!(role.world.cluster.secret("secret").unwrap().is_made_from("other"));
+    assert_eq!(role.world.cluster.status().observed_generation, Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_in_the_middle_of_a_call_aborts_it() {
+    let world = World::new().await;
+    world.aws.will([Reply::Hang]);
+    let role = Role::begin(world).await;
+    role.actor.stop(None);
+    role.ended.await.unwrap();
+    assert_eq!(role.world.aws.given_up(), 1, "before the actor has ended");
+    pass(3600).await;
+    assert_eq!(role.world.aws.calls(), 1);
+    assert!(role.world.cluster.secret("secret").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_the_timer() {
+    let role = Role::waiting().await;
+    role.actor.stop(None);
+    role.ended.await.unwrap();
+    pass(3600).await;
+    assert_eq!(role.world.cluster.take_calls(), []);
+    assert_eq!(role.world.aws.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_cycle_begins_when_it_is_due_and_no_sooner() {
+    let role = Role::waiting().await;
+    pass(539).await;
+    assert_eq!(role.world.aws.calls(), 1);
+    pass(61).await;
+    assert_eq!(role.world.aws.calls(), 2);
+    assert!(role.world.cluster.secret("secret").unwrap().expiration() > Some(at(1439)));
+    pass(24 * 3600).await;
+    let calls = role.world.aws.calls();
+    assert!((144..=163).contains(&calls), "{calls} in a day");
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_end_at_once_are_not_asked_for_at_once_again() {
+    let world = World::new().await;
+    world
+        .aws
+        .will(std::iter::repeat_n(Reply::Session(Duration::from_secs(1)), 100));
+    let role = Role::begin(world).await;
+    pass(100).await;
+    let calls = role.world.aws.calls();
+    assert!((10..=11).contains(&calls), "{calls} in a hundred seconds");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_tried_again_until_it_passes() {
+    let world = World::new().await;
+    world.aws.will([refusal(), refusal()]);
+    let role = Role::begin(world).await;
+    assert_eq!((role.state(), role.world.aws.calls()), (State::Error, 1));
+    pass(10).await;
+    assert_eq!((role.state(), role.world.aws.calls()), (State::Error, 2));
+    pass(20).await;
+    assert_eq!((role.state(), role.world.aws.calls()), (State::Ready, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_report_of_a_task_that_was_aborted_is_ignored() {
+    let mut role = Role::waiting().await;
+    role.respecify(|spec| spec.spec_hash = "other".to_owned()).await;
+    let (published, calls) = (role.world.cluster.events(), role.world.cluster.take_calls().len());
+    assert!(calls > 0);
+    let outcome = Outcome::Failed(Failure::Chained);
+    let report = Report {
+        memory: Memory::new(AWSAssumeRoleStatus::default()),
+        event: event_of(&AWSAssumeRoleStatus::default(), &outcome, "secret"),
+        outcome,
+    };
+    let finish = Finish {
+        report,
+        span: Span::none(),
+        trace: None,
+    };
+    role.send(RoleMessage::Finished(1, Box::new(finish))).await;
+    role.send(RoleMessage::StatusTried(1, Box::default())).await;
+    role.send(RoleMessage::Panicked(1)).await;
+    assert_eq!(role.actor.get_status(), ActorStatus::Running);
+    assert_eq!(role.state(), State::Ready);
+    assert_eq!(role.world.cluster.events(), published);
+    pass(500).await;
+    assert_eq!(role.world.cluster.take_calls(), [], "it still waits for its own time");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_while_a_task_runs_does_not_lose_its_report() {
+    let mut role = Role::waiting().await;
+    role.world.aws.will([slow(10)]);
+    role.request("1").await;
+    role.world.clock.jump(590);
+    role.send(RoleMessage::ClockStepped).await;
+    pass(10).await;
+    assert_eq!((role.world.aws.calls(), role.world.aws.given_up()), (2, 0));
+    assert!(role.world.cluster.secret("secret").unwrap().answers("1"));
+    assert!(role.standing.borrow().expiration >= Some(at(1490)));
+    pass(500).await;
+    assert_eq!(role.world.aws.calls(), 2, "the timer is that of the new credentials");
+    pass(100).await;
+    assert_eq!(role.world.aws.calls(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_leaps_ahead_brings_the_next_cycle_forward() {
+    let role = Role::waiting().await;
+    role.world.clock.jump(500);
+    role.send(RoleMessage::ClockStepped).await;
+    pass(101).await;
+    assert_eq!(role.world.aws.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_does_not_put_the_next_cycle_off() {
+    let role = Role::waiting().await;
+    role.world.clock.jump(-3600);
+    role.send(RoleMessage::ClockStepped).await;
+    pass(600).await;
+    assert_eq!(role.world.aws.calls(), 2);
+}
+
+// --- What people do to the resource.
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_changes_is_no_news() {
+    let mut role = Role::waiting().await;
+    role.resource.status = role.world.cluster.status();
+    role.show().await;
+    assert_eq!(role.cycles(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_starts_one_refresh_and_the_same_value_none() {
+    let mut role = Role::waiting().await;
+    role.request("1").await;
+    assert_eq!((role.cycles(), role.world.aws.calls()), (2, 2));
+    role.request("1").await;
+    assert_eq!(role.cycles(), 2);
+    role.request("2").await;
+    assert_eq!((role.cycles(), role.world.aws.calls()), (3, 3));
+    role.resource.refresh_request = None;
+    role.show().await;
+    assert_eq!(role.cycles(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_of_an_earlier_name_is_deleted_also_when_the_cycle_that_wrote_it_was_aborted() {
+    let world = World::new().await;
+    // The Secret is written; the status is not.
+    world.aws.will([slow(1)]);
+    let mut role = Role::begin(world).await;
+    role.world.cluster.delay(Call::Status, 3600);
+    pass(1).await;
+    assert!(role.world.cluster.secret("secret").is_some());
+    role.respecify(|spec| spec.secret_name = "renamed".to_owned()).await;
+    assert!(role.world.cluster.secret("secret").is_none());
+    assert!(role.world.cluster.secret("renamed").is_some());
+    assert_eq!(role.world.cluster.status().secret_name.as_deref(), Some("renamed"));
+}
+
+// --- What people do to the Secret.
+
+#[tokio::test(start_paused = true)]
+async fn its_own_write_does_not_start_a_cycle() {
+    let role = Role::waiting().await;
+    let written = role.world.cluster.secret("secret").unwrap();
+    role.send(RoleMessage::SecretSeen(Box::new(written))).await;
+    pass(60).await;
+    assert_eq!(role.cycles(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_somebody_changed_is_followed_once() {
+    let role = Role::waiting().await;
+    role.edit().await;
+    assert_eq!(role.repairs(), 1);
+    let repaired = role.world.cluster.secret("secret").unwrap();
+    role.send(RoleMessage::SecretSeen(Box::new(repaired))).await;
+    pass(60).await;
+    assert_eq!((role.repairs(), role.cycles(), role.world.aws.calls()), (1, 2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_deleted_is_made_anew() {
+    let role = Role::waiting().await;
+    let removed = role.world.cluster.remove("secret");
+    role.send(RoleMessage::SecretLost(Box::new(removed))).await;
+    // AWS is left alone for five seconds.
+    pass(5).await;
+    assert!(role.world.cluster.secret("secret").is_some());
+    assert_eq!(role.world.aws.calls(), 2);
+    assert_eq!(role.world.cluster.events(), ["Issued", "SecretRepaired"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_not_in_the_list_is_looked_for() {
+    let role = Role::waiting().await;
+    role.send(RoleMessage::SecretNotListed).await;
+    assert_eq!(role.world.cluster.take_calls(), [Call::Observe], "it is there");
+    role.world.cluster.remove("secret");
+    role.send(RoleMessage::SecretNotListed).await;
+    pass(10).await;
+    assert!(role.world.cluster.secret("secret").is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_during_a_cycle_is_followed_after_it() {
+    let mut role = Role::waiting().await;
+    role.world.cluster.delay(Call::Status, 10);
+    role.request("1").await;
+    assert!(role.world.cluster.secret("secret").unwrap().answers("1"));
+    role.edit().await;
+    pass(8).await;
+    assert_eq!(role.repairs(), 0, "it is not over");
+    pass(2).await;
+    assert_eq!(role.repairs(), 1);
+    assert_eq!((role.world.aws.calls(), role.world.aws.given_up()), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn edits_in_a_row_are_followed_every_ten_seconds_at_most() {
+    let role = Role::waiting().await;
+    for _ in 0..30 {
+        role.edit().await;
+        tokio::time::sleep(Duration::from_millis(930)).await;
+    }
+    pass(11).await;
+    assert_eq!(role.repairs(), 4);
+    assert!(role.world.cluster.secret("secret").unwrap().metadata.labels.is_some());
+    assert_eq!(role.world.aws.calls(), 1);
+    pass(600).await;
+    assert_eq!(role.world.aws.calls(), 2, "and the next cycle comes when it is due");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_resource_looks_at_its_secret_and_touches_nothing() {
+    let mut role = Role::waiting().await;
+    role.respecify(|spec| spec.suspend = true).await;
+    assert_eq!(role.cycles(), 2);
+    role.edit().await;
+    pass(60).await;
+    assert_eq!((role.cycles(), role.repairs()), (3, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_appears_under_a_name_that_is_not_wanted_is_deleted() {
+    let role = Role::waiting().await;
+    let stray = role.world.cluster.put(secret("stray", &[(&key(), true)]), "Opaque");
+    role.send(RoleMessage::SecretSeen(Box::new(stray))).await;
+    assert!(role.world.cluster.secret("stray").is_none());
+    assert_eq!(role.world.aws.calls(), 1);
+}
+
+// --- What it says.
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_could_not_be_written_is_tried_again() {
+    let world = World::new().await;
+    world
+        .cluster
+        .fail(Call::Status, std::iter::repeat_with(unavailable).take(3));
+    let role = Role::begin(world).await;
+    assert_eq!(role.state(), State::Ready, "it stands so, whoever knows it");
+    assert_eq!(role.world.cluster.count(Call::Status, "mine"), 2);
+    pass(5).await;
+    assert_eq!(role.world.cluster.count(Call::Status, "mine"), 3);
+    pass(10).await;
+    assert!(role.world.cluster.status().is_ready());
+    pass(300).await;
+    assert_eq!(role.world.cluster.count(Call::Status, "mine"), 4);
+    assert_eq!(role.world.aws.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_recurs_is_counted_on_its_event() {
+    let world = World::new().await;
+    world.aws.will(std::iter::repeat_with(refusal).take(20));
+    let role = Role::begin(world).await;
+    pass(120).await;
+    assert!(role.world.aws.calls() >= 4);
+    assert_eq!(role.world.cluster.events(), ["RefreshFailed"]);
+    assert_eq!(role.world.cluster.repeats(), [2]);
+    pass(600).await;
+    assert_eq!(role.world.cluster.events(), ["RefreshFailed"]);
+    let repeats = role.world.cluster.repeats();
+    assert!(repeats.len() <= 4 && repeats.last() > Some(&4), "{repeats:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_not_kept_any_more_is_made_anew() {
+    let world = World::new().await;
+    world.aws.will([refusal(), refusal()]);
+    world
+        .cluster
+        .fail(Call::Repeat, [ClusterError::Gone("mine.1".to_owned())]);
+    let role = Role::begin(world).await;
+    pass(10).await;
+    assert_eq!(role.world.cluster.events(), ["RefreshFailed", "RefreshFailed"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_may_change_the_spec_five_times_in_a_row_and_then_every_ten_seconds() {
+    let mut role = Role::waiting().await;
+    let before = role.world.aws.calls();
+    for number in 0..8 {
+        role.respecify(|spec| spec.spec_hash = format!("hash-{number}")).await;
+    }
+    assert_eq!(role.world.aws.calls(), before + 5);
+    pass(9).await;
+    assert_eq!(role.world.aws.calls(), before + 5);
+    pass(2).await;
+    assert_eq!(role.world.aws.calls(), before + 6);
+    assert!(role.world.cluster.secret("secret").unwrap().is_made_from("hash-7"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_edit_is_not_forgotten_behind_a_status_that_is_written_again() {
+    let mut role = Role::waiting().await;
+    role.edit().await;
+    assert_eq!(role.repairs(), 1);
+    role.world.cluster.fail(Call::Status, [unavailable()]);
+    role.request("1").await;
+    role.edit().await;
+    pass(20).await;
+    assert_eq!(role.repairs(), 2);
+}
