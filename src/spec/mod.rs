@@ -116,7 +116,7 @@ pub enum InvalidSpec {
     /// No templates with `Template`.
     #[error("secretType Template needs spec.template.data: the Secret's keys, each with a Jinja template")]
     NoTemplate,
-    /// A template that cannot be rendered.
+    /// Templates that are too large, or nested too deep, or have a key that no Secret can have.
     #[error("spec.template.data: {0}")]
     Template(#[from] template::TemplateError),
     /// A label or annotation that is the operator's own.
@@ -125,7 +125,7 @@ pub enum InvalidSpec {
 }
 
 impl Spec {
-    /// Reads a spec.
+    /// Reads a spec. That its templates can be rendered is not known yet: [`template::check`] tells, and wants a thread of its own.
     ///
     /// # Errors
     /// [`InvalidSpec`] says what to write instead.
@@ -157,7 +157,7 @@ impl Spec {
             SecretType::CredentialProcess => Format::CredentialProcess,
             SecretType::Template => {
                 let templates = spec.template.as_ref().ok_or(InvalidSpec::NoTemplate)?;
-                template::check(&templates.data)?;
+                template::check_bounds(&templates.data)?;
                 Format::Template(templates.data.clone())
             }
         };

@@ -207,3 +207,12 @@ fn the_operators_own_keys_are_refused() {
     });
     assert!(parsed(&spec).unwrap_err().to_string().contains("pincette.net/mine"));
 }
+
+#[test]
+fn a_template_that_may_be_parsed_is_not_rendered_here() {
+    let mut spec = spec();
+    spec.secret_type = SecretType::Template;
+    let data = [("key".to_owned(), "{{ nothing".to_owned())].into();
+    spec.template = Some(crate::api::TemplateSpec { data });
+    assert!(parsed(&spec).is_ok());
+}
