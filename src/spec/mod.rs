@@ -4,6 +4,7 @@ pub mod ecr;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod hash;
+mod limits;
 mod resource;
 pub mod role;
 mod session;
@@ -93,6 +94,9 @@ pub enum InvalidSpec {
     /// The object does not have the fields of an `AWSAssumeRole`.
     #[error("the resource cannot be read: {0}")]
     Unreadable(String),
+    /// A field with more in it than the schema allows.
+    #[error("spec.{0} is too long: give at most {1}")]
+    TooLong(&'static str, &'static str),
     /// None or both.
     #[error("give exactly one of spec.roleName and spec.roleArn")]
     Role,
@@ -130,6 +134,7 @@ impl Spec {
     /// # Errors
     /// [`InvalidSpec`] says what to write instead.
     pub fn from_api(key: &ResourceKey, spec: &AWSAssumeRoleSpec) -> Result<Self, InvalidSpec> {
+        limits::check(spec)?;
         let role = match (&spec.role_name, &spec.role_arn) {
             (Some(name), None) => RoleReference::Name(name.clone()),
             (None, Some(arn)) => RoleReference::Arn(arn.clone()),
@@ -185,6 +190,15 @@ impl Spec {
 
 /// The prefix of the labels and annotations that are the operator's own.
 const OWN_PREFIX: &str = "pincette.net/";
+
+/// The beginning of a text that may be as long as can be, for an error to quote. An error is kept, and told in the status.
+fn excerpt(text: &str) -> String {
+    const LENGTH: usize = 256;
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
 
 /// A number of seconds that was checked not to be negative.
 fn seconds(number: i32) -> Duration {
