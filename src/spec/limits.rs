@@ -11,7 +11,10 @@ use crate::api::{AWSAssumeRoleSpec, SessionSpec};
 /// The most bytes of the labels and annotations of `secretTemplate` together, keys and values.
 const METADATA_MAX: usize = 64 << 10;
 
-/// Whether each field is within its limits. What a template is limited to is [`super::template`]'s to say.
+/// The most keys of `template.data`.
+const KEYS_MAX: usize = 64;
+
+/// Whether each field is within its limits. How large a template may be is [`super::template`]'s to say.
 pub(super) fn check(spec: &AWSAssumeRoleSpec) -> Result<(), InvalidSpec> {
     let session = spec.session.as_ref();
     let of_session = |field: fn(&SessionSpec) -> Option<&String>| session.and_then(field);
@@ -58,6 +61,13 @@ pub(super) fn check(spec: &AWSAssumeRoleSpec) -> Result<(), InvalidSpec> {
     }
     if let Some(session) = session {
         check_lists(session)?;
+    }
+    if spec
+        .template
+        .as_ref()
+        .is_some_and(|template| template.data.len() > KEYS_MAX)
+    {
+        return Err(InvalidSpec::TooLong("template.data", "64 keys"));
     }
     let metadata = spec.secret_template.as_ref();
     match metadata.map_or(0, |metadata| bytes(&metadata.labels) + bytes(&metadata.annotations)) > METADATA_MAX {

@@ -169,7 +169,7 @@ impl Spec {
         let secret_template = spec.secret_template.clone().unwrap_or_default();
         let keys = secret_template.labels.keys().chain(secret_template.annotations.keys());
         if let Some(own) = keys.into_iter().find(|key| key.starts_with(OWN_PREFIX)) {
-            return Err(InvalidSpec::OwnKey(own.clone()));
+            return Err(InvalidSpec::OwnKey(excerpt(own)));
         }
         let session = SessionRequest::from_spec(key, spec.session.as_ref(), &format)?;
         Ok(Self {

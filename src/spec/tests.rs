@@ -273,6 +273,13 @@ fn what_was_stored_too_large_is_refused_and_not_kept() {
         (template(("key", &huge)), "template.data"),
         (template((&huge, "x")), "template.data"),
         (template(("..", "x")), "template.data"),
+        (
+            plain(&|spec| {
+                let data = (0..30_000).map(|n| (format!("key-{n}"), String::new())).collect();
+                spec.template = Some(crate::api::TemplateSpec { data });
+            }),
+            "template.data",
+        ),
     ] {
         let error = parsed(&spec).unwrap_err();
         let kept = format!("{error} {error:?}");
