@@ -8,10 +8,16 @@ fn spec(changes: &Value) -> Value {
     with(map_spec("mine"), changes)
 }
 
+/// What changes a good spec to one with those templates.
+fn templates(data: &Value) -> Value {
+    json!({"secretType": "Template", "template": {"data": data}})
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_resource_is_refused_with_what_to_write_instead() {
     let world = World::without_operator().await;
     let long = "x".repeat(2100);
+    let full = "v".repeat(16_384);
     for (changes, told) in [
         (
             json!({"secretType": "EcrDockerConfigJson"}),
@@ -76,6 +82,18 @@ async fn a_wrong_resource_is_refused_with_what_to_write_instead() {
             json!({"secretType": "Template", "template": {"data": {"a b": "v"}}}),
             "key of template.data",
         ),
+        (templates(&json!({".": "v"})), "neither . nor begins with .."),
+        (templates(&json!({"..": "v"})), "neither . nor begins with .."),
+        (templates(&json!({"..data": "v"})), "neither . nor begins with .."),
+        (templates(&json!({"k".repeat(254): "v"})), "1 to 253 letters"),
+        (
+            templates(&json!({"k": "v".repeat(16_385)})),
+            "may not be more than 16384",
+        ),
+        (
+            templates(&json!({"a": full, "b": full, "c": full, "d": full, "e": "v"})),
+            "65536 characters (64 KiB) together",
+        ),
         (json!({"session": {"name": "x"}}), "session.name must have 2 to 64"),
         (json!({"session": {"name": "a b"}}), "session.name must have 2 to 64"),
         (json!({"session": {"policy": "allow all"}}), "IAM policy in JSON"),
@@ -111,12 +129,28 @@ async fn a_wrong_resource_is_refused_with_what_to_write_instead() {
         ),
         (json!({"secretTemplate": {"labels": {"x": "a b"}}}), "label's value"),
         (json!({"secretTemplate": {"labels": {"a b": "x"}}}), "label's key"),
+        (
+            json!({"secretTemplate": {"labels": {"x": "y"}, "annotations": {"a": full, "b": full, "c": full, "d": full}}}),
+            "65536 characters (64 KiB) together",
+        ),
         (json!({"suspend": "yes"}), "boolean"),
     ] {
         let complaint = world.apply("wrong", &spec(&changes)).expect_err(&changes.to_string());
         assert!(complaint.contains(told), "{changes}: {complaint}");
     }
     assert!(world.resource("wrong").await.is_none());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_as_large_as_allowed_is_taken() {
+    let world = World::without_operator().await;
+    let full = "v".repeat(16_384);
+    let filled = json!({".a": full, "a..b": full, "k".repeat(253): full, "d": full});
+    world.apply("templates", &spec(&templates(&filled))).unwrap();
+    // kubectl keeps what it applied in an annotation, which is as large again.
+    let annotations = json!({"a": "v".repeat(16_000), "b": "v".repeat(16_000), "c": "v".repeat(16_000)});
+    let metadata = json!({"secretTemplate": {"labels": {"x": "y"}, "annotations": annotations}});
+    world.apply("metadata", &spec(&metadata)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

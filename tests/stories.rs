@@ -15,6 +15,8 @@ mod a_secret_is_put_right;
 mod a_session_is_as_asked_for;
 mod a_spec_change_takes_effect;
 mod a_status_is_stored_whole;
+mod a_stored_resource_is_told_its_limits;
+mod a_word_deletes_no_secret;
 mod a_wrong_resource_is_refused;
 mod aws_is_away_at_start;
 mod aws_refuses_what_it_refuses;

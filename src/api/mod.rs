@@ -6,6 +6,7 @@
 // Each printer column has a name, a type and a path; Clippy takes the second column's for a repetition.
 #![allow(clippy::duplicated_attributes)]
 
+mod definition;
 mod session;
 mod status;
 
@@ -13,10 +14,11 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use definition::definition;
 pub use session::{SecretTemplate, SessionSpec, TemplateSpec};
 pub use status::{AWSAssumeRoleStatus, Condition, ConditionStatus, ConditionType, Health, Phase, Reason};
 
-/// The wanted Secret and the role whose credentials it holds.
+/// The role to assume, and the Secret to keep filled with its credentials.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[kube(
     group = "pincette.net",
@@ -73,68 +75,69 @@ pub use status::{AWSAssumeRoleStatus, Condition, ConditionStatus, ConditionType,
         "refreshBeforeSeconds must be less than durationSeconds (900 when not given)")
 )]
 pub struct AWSAssumeRoleSpec {
-    /// Name of a role in the operator's own account. It may carry a path: `team/my-role`. Give either this or `roleArn`.
+    /// Name of a role in the operator's own account, with its path if it has one: `team/my-role`. Give either this or `roleArn`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 576))]
     #[x_kube(validation = ("!self.startsWith('arn:') && self.matches('^([!-.0-~][!-~]*/)?[A-Za-z0-9_+=,.@-]{1,64}$')",
         "roleName is the name of an IAM role, with its path if it has one: my-role or team/my-role (for a role in another account use roleArn)"))]
     pub role_name: Option<String>,
 
-    /// Full ARN of the role, which may live in another account: `arn:aws:iam::123456789012:role/my-role`.
+    /// Full ARN of the role, which may be in another account: `arn:aws:iam::123456789012:role/my-role`. Give either this or `roleName`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     #[x_kube(validation = ("self.matches('^arn:aws[a-zA-Z-]*:iam::[0-9]{12}:role/.+$')",
         "roleArn is the full ARN of an IAM role: arn:aws:iam::123456789012:role/my-role"))]
     pub role_arn: Option<String>,
 
-    /// Name of the Secret, in the namespace of this resource.
+    /// Name of the Secret. It is always in the namespace of this resource.
     #[schemars(length(max = 253))]
     #[x_kube(validation = ("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
         "secretName must be a DNS subdomain name: lower case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
     pub secret_name: String,
 
-    /// How the credentials are written into the Secret.
+    /// The form in which the Secret holds the credentials.
     pub secret_type: SecretType,
 
-    /// With `EcrDockerConfigJson`: the repository that the registry login is for,
-    /// `https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>`. The scheme and `/v2` may be left out.
+    /// With `secretType: EcrDockerConfigJson` only: the repository that the registry login is for,
+    /// `https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>`. You may leave out `https://` and `/v2`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     #[x_kube(validation = ("self.matches('^(https://)?[0-9]{12}[.]dkr[.-]ecr(-fips)?[.][a-z0-9][a-z0-9-]*[.](amazonaws[.](com([.]cn)?|eu)|on[.](aws|amazonwebservices[.](com[.]cn|eu))|c2s[.]ic[.]gov|sc2s[.]sgov[.]gov|cloud[.]adc-e[.]uk|csp[.]hci[.]ic[.]gov)(/v2)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$')",
         "ecrRepositoryUrl must name a private ECR repository: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>"))]
     pub ecr_repository_url: Option<String>,
 
-    /// Lifetime of the session in seconds, 900 (the default) to 43200. More than the role's own maximum is refused by AWS,
-    /// and so is more than 3600 when the operator itself runs with an assumed role.
+    /// How long the credentials last, in seconds: 900 (the default) to 43200. AWS refuses more than the role's own maximum, and more than
+    /// 3600 if the operator itself runs with an assumed role (role chaining).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 900, max = 43200))]
     pub duration_seconds: Option<i32>,
 
-    /// How many seconds before the credentials end they are replaced. At least 60, less than `durationSeconds`; a third of the
-    /// lifetime by default. A mounted Secret takes a minute or two to reach a pod, so leave it time.
+    /// How many seconds before they expire the credentials are replaced: at least 60, and less than `durationSeconds`. The default is a third
+    /// of the lifetime or 480, whichever is larger, but never more than half the lifetime: a mounted Secret takes up to two minutes to reach
+    /// a pod, and AWS SDKs read a credentials file again every five.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 60, max = 43199))]
     pub refresh_before_seconds: Option<i32>,
 
-    /// Region of the STS endpoint that is asked. The operator's own by default.
+    /// Region of the STS endpoint to call. The default is the operator's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self.matches('^[a-z]{2,}(-[a-z]+)+-[0-9]+$')", "region is an AWS Region: eu-west-1"))]
     pub region: Option<String>,
 
-    /// What the session is to be, beyond its role.
+    /// Further settings of the session: its name, policies, tags and external ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<SessionSpec>,
 
-    /// With `Template`: the content of the Secret.
+    /// With `secretType: Template` only: the content of the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<TemplateSpec>,
 
-    /// Labels and annotations to put on the Secret.
+    /// Labels and annotations to put on the Secret, up to 65536 characters together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_template: Option<SecretTemplate>,
 
-    /// Stops refreshing. The Secret is left as it is.
+    /// `true` stops refreshing. The Secret is left as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
 }

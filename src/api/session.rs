@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a session is to be, beyond its role. The limits are those of `AssumeRole`:
+/// Further settings of the session. Their limits are those of `AssumeRole`:
 /// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -16,46 +16,48 @@ use serde::{Deserialize, Serialize};
         "session.policy and session.policyArns must have at most 2048 characters together")
 )]
 pub struct SessionSpec {
-    /// `RoleSessionName`, which CloudTrail shows. `<namespace>.<name>` by default.
+    /// The role session name, which CloudTrail shows. The default is `<namespace>.<name>` of this resource, shortened if that is too long for
+    /// AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self.matches('^[A-Za-z0-9_+=,.@-]{2,64}$')",
         "session.name must have 2 to 64 letters, digits or characters of _+=,.@-"))]
     pub name: Option<String>,
 
-    /// An inline session policy, as JSON text.
+    /// A session policy, as JSON text. The session can do only what both the role and this policy allow.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
     #[x_kube(validation = ("self.matches('^\\\\s*[{]')", "session.policy must be an IAM policy in JSON"))]
     pub policy: Option<String>,
 
-    /// ARNs of managed policies that limit the session, at most 10.
+    /// ARNs of up to 10 managed policies that restrict the session in the same way. Together with `policy` they may have up to 2048
+    /// characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10), inner(length(max = 2048)))]
     #[x_kube(validation = ("self.all(a, a.matches('^arn:aws[a-zA-Z-]*:iam::(aws|[0-9]{12}):policy/.+$'))",
         "each of session.policyArns is the ARN of a managed policy: arn:aws:iam::aws:policy/ReadOnlyAccess"))]
     pub policy_arns: Vec<String>,
 
-    /// Session tags, at most 50.
+    /// Up to 50 session tags.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "tags_schema")]
     #[x_kube(validation = ("self.all(k, size(k) >= 1 && size(k) <= 128 && !k.startsWith('aws:'))",
         "a key of session.tags has 1 to 128 characters and does not begin with aws:"))]
     pub tags: BTreeMap<String, String>,
 
-    /// Keys of `tags` that sessions assumed from this one inherit.
+    /// The keys of those `tags` that are passed on to sessions assumed from this one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 50), inner(length(max = 128)))]
     pub transitive_tag_keys: Vec<String>,
 
-    /// The external id that the role's trust policy asks for.
+    /// The external ID that the role's trust policy asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1224))]
     #[x_kube(validation = ("self.matches('^[A-Za-z0-9_+=,.@:/-]{2,}$')",
         "session.externalId must have 2 to 1224 letters, digits or characters of _+=,.@:/-"))]
     pub external_id: Option<String>,
 
-    /// `SourceIdentity`, which stays with the session.
+    /// The source identity. It stays with the session and with every session assumed from it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     #[x_kube(validation = ("self.matches('^[A-Za-z0-9_+=,.@-]{2,64}$') && !self.startsWith('aws:')",
@@ -66,18 +68,22 @@ pub struct SessionSpec {
 /// The content of a Secret of type `Template`.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct TemplateSpec {
-    /// The Secret's keys, each with a Jinja template over `accessKeyId`, `secretAccessKey`, `sessionToken`, `expiration`, `region`,
-    /// `roleArn` and `accountId`.
+    /// The keys of the Secret, each with a Jinja template over `accessKeyId`, `secretAccessKey`, `sessionToken`, `expiration`, `region`,
+    /// `roleArn` and `accountId`. A template may have up to 16 KiB, and all templates together up to 64 KiB.
     #[schemars(schema_with = "templates_schema")]
-    #[x_kube(validation = ("self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$'))",
-        "a key of template.data has 1 to 253 letters, digits or characters of -._"))]
+    #[x_kube(validation = ("self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$') && k != '.' && !k.startsWith('..'))",
+        "a key of template.data has 1 to 253 letters, digits or characters of -._ and is neither . nor begins with .."),
+        validation = ("self.map(k, size(self[k])).sum() <= 65536",
+        "the templates of template.data must have at most 65536 characters (64 KiB) together"))]
     pub data: BTreeMap<String, String>,
 }
 
 /// Labels and annotations for a Secret, for programs that act on them.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[x_kube(validation = ("(has(self.labels) ? self.labels.map(k, size(k) + size(self.labels[k])).sum() : 0) + (has(self.annotations) ? self.annotations.map(k, size(k) + size(self.annotations[k])).sum() : 0) <= 65536",
+    "the labels and annotations of secretTemplate must have at most 65536 characters (64 KiB) together"))]
 pub struct SecretTemplate {
-    /// Labels.
+    /// Labels to put on the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "labels_schema")]
     #[x_kube(validation = ("self.all(k, !k.startsWith('pincette.net/'))",
@@ -88,7 +94,7 @@ pub struct SecretTemplate {
         "a label's value has at most 63 letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"))]
     pub labels: BTreeMap<String, String>,
 
-    /// Annotations.
+    /// Annotations to put on the Secret.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "annotations_schema")]
     #[x_kube(validation = ("self.all(k, !k.startsWith('pincette.net/'))",
@@ -98,7 +104,8 @@ pub struct SecretTemplate {
     pub annotations: BTreeMap<String, String>,
 }
 
-/// A map of strings with limits, without which the API server cannot bound the cost of the rules on it.
+/// A map of strings with limits, without which the API server cannot bound the cost of the rules on it. It counts characters; the operator
+/// counts bytes where they matter.
 fn map_of_strings(most: u32, longest: u32) -> schemars::Schema {
     schemars::json_schema!({
         "type": "object",
@@ -112,7 +119,7 @@ fn tags_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
 }
 
 fn templates_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    let mut schema = map_of_strings(64, 65_536);
+    let mut schema = map_of_strings(64, 16_384);
     schema.insert("minProperties".to_owned(), 1.into());
     schema
 }

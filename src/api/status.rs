@@ -8,12 +8,13 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// What the operator says about a resource. Each field is read leniently: a status is only ever replaced, and one that another
 /// program wrote must not make the resource unreadable.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "What the operator says about the resource.")]
 #[serde(rename_all = "camelCase", default)]
 pub struct AWSAssumeRoleStatus {
-    /// The generation of the spec that this status speaks of.
+    /// The generation of the spec that this status is about.
     #[serde(deserialize_with = "lenient")]
     pub observed_generation: Option<i64>,
-    /// `Ready`: the Secret holds credentials that are valid now. `Refreshed`: the last attempt succeeded.
+    /// `Ready`: the Secret holds credentials that are valid now. `Refreshed`: the last attempt to refresh them succeeded.
     #[serde(deserialize_with = "lenient")]
     pub conditions: Vec<Condition>,
     /// The role that was assumed.
@@ -22,22 +23,22 @@ pub struct AWSAssumeRoleStatus {
     /// The Secret that was written.
     #[serde(deserialize_with = "lenient")]
     pub secret_name: Option<String>,
-    /// When the credentials in the Secret end.
+    /// When the credentials in the Secret expire.
     #[serde(deserialize_with = "lenient")]
     pub expiration: Option<Time>,
-    /// When they were written.
+    /// When the credentials in the Secret were issued.
     #[serde(deserialize_with = "lenient")]
     pub last_refresh_time: Option<Time>,
     /// When the next attempt is due.
     #[serde(deserialize_with = "lenient")]
     pub next_refresh_time: Option<Time>,
-    /// Failed attempts since the last success.
+    /// How many attempts have failed since the last success.
     #[serde(deserialize_with = "lenient")]
     pub failures: Option<i32>,
     /// `Ready`, `Pending` or `Error`.
     #[serde(deserialize_with = "lenient")]
     pub phase: Option<String>,
-    /// Health as Argo CD reads it.
+    /// The health that Argo CD shows.
     #[serde(deserialize_with = "lenient")]
     pub health: Option<Health>,
 }
@@ -136,7 +137,7 @@ pub enum Phase {
     Error,
 }
 
-/// Health in the words of Argo CD.
+/// Health in Argo CD's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub struct Health {
     /// `Healthy`, `Progressing` or `Degraded`.
@@ -147,6 +148,7 @@ pub struct Health {
 /// A condition with the fields of `metav1.Condition`. No field is required and no string has a format, because resources carry
 /// the conditions of earlier operators until the first status write replaces them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[schemars(description = "One aspect of how the resource stands, as in metav1.Condition.")]
 #[serde(rename_all = "camelCase", default)]
 pub struct Condition {
     /// `Ready` or `Refreshed`.
@@ -155,16 +157,16 @@ pub struct Condition {
     /// `True`, `False` or `Unknown`.
     #[serde(deserialize_with = "lenient")]
     pub status: String,
-    /// The reason in one CamelCase word.
+    /// Why it is so, in one CamelCase word.
     #[serde(deserialize_with = "lenient")]
     pub reason: String,
-    /// What happened, and what to do next where that is known.
+    /// What happened and, where that is known, what to do next.
     #[serde(deserialize_with = "lenient")]
     pub message: String,
-    /// When `status` last changed, RFC 3339 in UTC.
+    /// When `status` last changed: RFC 3339, in UTC.
     #[serde(deserialize_with = "lenient")]
     pub last_transition_time: String,
-    /// The generation of the spec that the condition speaks of.
+    /// The generation of the spec that the condition is about.
     #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 }

@@ -2,11 +2,9 @@
 
 use std::error::Error;
 
-use kube::CustomResourceExt;
-
-use crate::api::AWSAssumeRole;
+use crate::api;
 
 pub(super) fn print() -> Result<(), Box<dyn Error>> {
-    print!("{}", serde_saphyr::to_string(&AWSAssumeRole::crd())?);
+    print!("{}", serde_saphyr::to_string(&api::definition())?);
     Ok(())
 }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, CustomResourceExt, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use tracing::{info, warn};
 
 use super::ClusterError;
-use crate::api::AWSAssumeRole;
+use crate::api;
 use crate::digest;
 use crate::secret::FIELD_MANAGER;
 
@@ -52,18 +52,20 @@ pub async fn upgrade(client: Client) {
 }
 
 async fn try_upgrade(client: Client) -> Result<bool, ClusterError> {
-    let api: Api<CustomResourceDefinition> = Api::all(client);
-    let mut definition = AWSAssumeRole::crd();
+    let definitions: Api<CustomResourceDefinition> = Api::all(client);
+    let mut definition = api::definition();
     let text = serde_json::to_vec(&definition).unwrap_or_default();
     let hash = digest::hash(&text);
     let name = definition.name_any();
-    let stored = api.get_metadata(&name).await?;
+    let stored = definitions.get_metadata(&name).await?;
     if stored.annotations().get(HASH_ANNOTATION) == Some(&hash) {
         return Ok(false);
     }
     definition.annotations_mut().insert(HASH_ANNOTATION.to_owned(), hash);
     // Its fields belong to whoever installed it; they are the operator's to say all the same.
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    api.patch(&name, &parameters, &Patch::Apply(&definition)).await?;
+    definitions
+        .patch(&name, &parameters, &Patch::Apply(&definition))
+        .await?;
     Ok(true)
 }

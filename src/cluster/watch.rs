@@ -78,7 +78,7 @@ fn read(object: DeserializeGuard<AWSAssumeRole>) -> Resource {
         Ok(resource) => Resource::from_resource(&resource),
         Err(invalid) => {
             let error = invalid.error.clone();
-            Resource::unreadable(&DeserializeGuard::<AWSAssumeRole>(Err(invalid)), error)
+            Resource::unreadable(&DeserializeGuard::<AWSAssumeRole>(Err(invalid)), &error)
         }
     }
 }

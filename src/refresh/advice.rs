@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::aws::error::Operation;
 use crate::aws::{AwsError, Identity};
+use crate::spec::Format;
 
 /// A session of a role that was assumed by a role session lasts one hour at most.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining>
@@ -12,6 +13,10 @@ pub const CHAINED_SESSION_MAX: Duration = Duration::from_secs(3600);
 /// Below this overlap a mounted Secret may reach its pods too late: the kubelet reads Secrets anew every minute or two.
 /// <https://kubernetes.io/docs/concepts/configuration/secret/#mounted-secrets-are-updated-automatically>
 const OVERLAP_MIN: Duration = Duration::from_secs(180);
+
+/// Below this overlap the credentials in a mounted file may end before they are read anew: AWS SDKs do so every 300 seconds, and the kubelet
+/// takes up to two minutes to bring the file.
+const FILE_OVERLAP_MIN: Duration = Duration::from_secs(420);
 
 /// What to do about a refusal by AWS, as a sentence to put behind AWS's own.
 #[must_use]
@@ -53,16 +58,22 @@ pub fn chained() -> String {
         .to_owned()
 }
 
-/// A warning about an overlap that is allowed and yet too short for mounted Secrets.
+/// A warning about an overlap that is allowed and yet too short for mounted Secrets of that format.
 #[must_use]
-pub fn about_overlap(refresh_before: Option<Duration>) -> Option<String> {
-    refresh_before.filter(|before| *before < OVERLAP_MIN).map(|before| {
-        format!(
-            "refreshBeforeSeconds is {}: a mounted Secret takes a minute or two to reach a pod, which may see expired credentials; \
-             180 or more is safe.",
-            before.as_secs()
-        )
-    })
+pub fn about_overlap(refresh_before: Option<Duration>, format: &Format) -> Option<String> {
+    let (least, why) = match format {
+        Format::File => (
+            FILE_OVERLAP_MIN,
+            "a mounted Secret takes up to two minutes to reach a pod, and AWS SDKs read a credentials file again only every five",
+        ),
+        _ => (OVERLAP_MIN, "a mounted Secret takes up to two minutes to reach a pod"),
+    };
+    let short = refresh_before.filter(|before| *before < least)?;
+    Some(format!(
+        "refreshBeforeSeconds is {}: {why}, so programs may use expired credentials; {} or more is safe.",
+        short.as_secs(),
+        least.as_secs()
+    ))
 }
 
 #[cfg(test)]
@@ -120,9 +131,18 @@ mod tests {
 
     #[test]
     fn an_overlap_that_mounted_secrets_lose_is_warned_of() {
-        let advice = |seconds| about_overlap(Some(Duration::from_secs(seconds)));
-        assert!(advice(179).is_some());
-        assert_eq!(advice(180), None);
-        assert_eq!(about_overlap(None), None);
+        let advice = |seconds, format| about_overlap(Some(Duration::from_secs(seconds)), &format);
+        assert!(advice(179, Format::Map).is_some_and(|advice| advice.contains("180 or more")));
+        assert_eq!(advice(180, Format::Map), None);
+        assert_eq!(advice(180, Format::CredentialProcess), None);
+        assert_eq!(about_overlap(None, &Format::Map), None);
+    }
+
+    #[test]
+    fn an_overlap_that_a_mounted_file_loses_is_warned_of_sooner() {
+        let advice = |seconds| about_overlap(Some(Duration::from_secs(seconds)), &Format::File);
+        assert!(advice(419).is_some_and(|advice| advice.contains("420 or more")));
+        assert_eq!(advice(420), None);
+        assert_eq!(about_overlap(None, &Format::File), None);
     }
 }

@@ -170,7 +170,8 @@ impl Failure {
     /// Whether it is likely to pass by itself; `None` when only a change of the spec can help.
     pub(super) fn retry_class(&self) -> Option<RetryClass> {
         match self {
-            Self::InvalidSpec(_) | Self::Render(RenderError::Template(TemplateError::Invalid { .. })) => None,
+            Self::InvalidSpec(_)
+            | Self::Render(RenderError::Template(TemplateError::Invalid { .. } | TemplateError::Together)) => None,
             _ => Some(retry_class(self.reason())),
         }
     }

@@ -291,8 +291,8 @@ mod tests {
     fn a_valid_secret_of_the_same_spec_is_kept_until_it_is_due() {
         let valid = ours("hash", &at(900).to_string());
         assert_eq!(planned(Some(&valid), at(0)), Plan::Keep(FULL()));
-        assert_eq!(planned(Some(&valid), at(539)), Plan::Keep(FULL()));
-        assert_eq!(planned(Some(&valid), at(600)), Plan::Issue(IssueReason::Due));
+        assert_eq!(planned(Some(&valid), at(404)), Plan::Keep(FULL()));
+        assert_eq!(planned(Some(&valid), at(450)), Plan::Issue(IssueReason::Due));
         assert_eq!(planned(Some(&valid), at(2000)), Plan::Issue(IssueReason::Due));
         let overdue = planned_in(Some(&valid), at(0), |situation| situation.overdue = Some(at(900)));
         assert_eq!(overdue, Plan::Issue(IssueReason::Due));

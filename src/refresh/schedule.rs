@@ -29,6 +29,10 @@ const RETRY_LATE: Duration = Duration::from_secs(10);
 /// The longest pause between attempts that are plainly refused.
 const RETRY_LATE_MAX: Duration = Duration::from_secs(300);
 
+/// The least overlap where the spec names none, if the lifetime has room for it: AWS SDKs that read a credentials file anew do so every 300
+/// seconds, the kubelet takes up to two minutes to bring it, and a minute is left for the refresh itself.
+const OVERLAP_MIN: Duration = Duration::from_secs(480);
+
 /// The time for which credentials are good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Validity {
@@ -49,7 +53,7 @@ impl Validity {
 /// What a schedule is made from.
 #[derive(Clone, Copy, Debug)]
 pub struct RefreshTiming<'a> {
-    /// How long before the end the replacement is to be there, where the spec says so. A third of the lifetime if not.
+    /// How long before the end the replacement is to be there, where the spec says so. [`default_overlap`] if not.
     pub refresh_before: Option<Duration>,
     /// What makes this resource's spread its own: its UID.
     pub seed: &'a str,
@@ -60,12 +64,19 @@ pub struct RefreshTiming<'a> {
 #[must_use]
 pub fn due(validity: Validity, timing: RefreshTiming<'_>) -> Timestamp {
     let lifetime = validity.lifetime();
-    let overlap = timing.refresh_before.unwrap_or(lifetime / 3);
+    let overlap = timing.refresh_before.unwrap_or_else(|| default_overlap(lifetime));
     let pause = lifetime.saturating_sub(overlap);
     let spread = pause
         .mul_f64(SPREAD * fraction(&(timing.seed, validity.expiration)))
         .min(SPREAD_MAX);
     later(validity.issued, pause.saturating_sub(spread).max(SCHEDULE_MIN))
+}
+
+/// How long before their end credentials of that lifetime are replaced where the spec does not say: the larger of a third of it and 480 seconds,
+/// and at most half of it.
+#[must_use]
+pub fn default_overlap(lifetime: Duration) -> Duration {
+    (lifetime / 3).max(OVERLAP_MIN).min(lifetime / 2)
 }
 
 /// When what expires sooner counts: the sooner of the session's end and the registry token's, as far as they can be believed.
@@ -215,9 +226,22 @@ mod tests {
     }
 
     #[test]
-    fn the_default_overlap_is_a_third_of_the_lifetime() {
+    fn the_default_overlap_is_long_enough_for_a_mounted_file_where_there_is_room() {
+        for (lifetime, overlap) in [
+            (0, 0),
+            (60, 30),
+            (900, 450),
+            (960, 480),
+            (1440, 480),
+            (1800, 600),
+            (3600, 1200),
+            (43_200, 14_400),
+        ] {
+            let default = default_overlap(Duration::from_secs(lifetime));
+            assert_eq!(default, Duration::from_secs(overlap), "of {lifetime}");
+        }
         for seed in ["a", "b", "c", "d"] {
-            assert!((540..=600).contains(&due_after(900, None, seed)));
+            assert!((405..=450).contains(&due_after(900, None, seed)));
             assert!((2 * 14_400 - 900..=2 * 14_400).contains(&due_after(43_200, None, seed)));
         }
     }
@@ -307,7 +331,7 @@ mod tests {
         ) {
             prop_assume!(before.is_none_or(|before| before < lifetime.unsigned_abs()));
             let moment = due_after(lifetime, before, &seed);
-            let overlap = before.map_or(lifetime / 3, |before| before as i64);
+            let overlap = before.map_or((lifetime / 3).max(480).min(lifetime / 2), |before| before as i64);
             prop_assert!(moment >= 10);
             prop_assert!(moment <= (lifetime - overlap).max(10));
             prop_assert!(moment < lifetime);

@@ -149,7 +149,7 @@ fn next_of(facts: Facts<'_>, validity: Validity) -> Option<Timestamp> {
 }
 
 fn issued_message(role_arn: &str, spec: Option<&Spec>, notes: &[String]) -> String {
-    let warning = spec.and_then(|spec| advice::about_overlap(spec.refresh_before));
+    let warning = spec.and_then(|spec| advice::about_overlap(spec.refresh_before, &spec.format));
     std::iter::once(format!("The Secret holds credentials of {role_arn}."))
         .chain(notes.iter().cloned())
         .chain(warning)

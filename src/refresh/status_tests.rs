@@ -81,7 +81,7 @@ fn a_success_says_everything() {
         status.next_refresh_time.unwrap().0.as_second(),
         next.unwrap().as_second()
     );
-    assert!((at(540)..=at(600)).contains(&next.unwrap()));
+    assert!((at(405)..=at(450)).contains(&next.unwrap()));
 }
 
 #[test]

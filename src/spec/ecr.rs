@@ -69,7 +69,7 @@ impl FromStr for EcrRepository {
     type Err = NotAnEcrRepository;
 
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        parse(url).ok_or_else(|| NotAnEcrRepository(url.to_owned()))
+        parse(url).ok_or_else(|| NotAnEcrRepository(super::excerpt(url)))
     }
 }
 

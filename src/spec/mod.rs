@@ -4,6 +4,7 @@ pub mod ecr;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod hash;
+mod limits;
 mod resource;
 pub mod role;
 mod session;
@@ -93,6 +94,9 @@ pub enum InvalidSpec {
     /// The object does not have the fields of an `AWSAssumeRole`.
     #[error("the resource cannot be read: {0}")]
     Unreadable(String),
+    /// A field with more in it than the schema allows.
+    #[error("spec.{0} is too long: give at most {1}")]
+    TooLong(&'static str, &'static str),
     /// None or both.
     #[error("give exactly one of spec.roleName and spec.roleArn")]
     Role,
@@ -116,7 +120,7 @@ pub enum InvalidSpec {
     /// No templates with `Template`.
     #[error("secretType Template needs spec.template.data: the Secret's keys, each with a Jinja template")]
     NoTemplate,
-    /// A template that cannot be rendered.
+    /// Templates that are too large, or nested too deep, or have a key that no Secret can have.
     #[error("spec.template.data: {0}")]
     Template(#[from] template::TemplateError),
     /// A label or annotation that is the operator's own.
@@ -125,11 +129,12 @@ pub enum InvalidSpec {
 }
 
 impl Spec {
-    /// Reads a spec.
+    /// Reads a spec. That its templates can be rendered is not known yet: [`template::check`] tells, and wants a thread of its own.
     ///
     /// # Errors
     /// [`InvalidSpec`] says what to write instead.
     pub fn from_api(key: &ResourceKey, spec: &AWSAssumeRoleSpec) -> Result<Self, InvalidSpec> {
+        limits::check(spec)?;
         let role = match (&spec.role_name, &spec.role_arn) {
             (Some(name), None) => RoleReference::Name(name.clone()),
             (None, Some(arn)) => RoleReference::Arn(arn.clone()),
@@ -157,14 +162,14 @@ impl Spec {
             SecretType::CredentialProcess => Format::CredentialProcess,
             SecretType::Template => {
                 let templates = spec.template.as_ref().ok_or(InvalidSpec::NoTemplate)?;
-                template::check(&templates.data)?;
+                template::check_bounds(&templates.data)?;
                 Format::Template(templates.data.clone())
             }
         };
         let secret_template = spec.secret_template.clone().unwrap_or_default();
         let keys = secret_template.labels.keys().chain(secret_template.annotations.keys());
         if let Some(own) = keys.into_iter().find(|key| key.starts_with(OWN_PREFIX)) {
-            return Err(InvalidSpec::OwnKey(own.clone()));
+            return Err(InvalidSpec::OwnKey(excerpt(own)));
         }
         let session = SessionRequest::from_spec(key, spec.session.as_ref(), &format)?;
         Ok(Self {
@@ -185,6 +190,15 @@ impl Spec {
 
 /// The prefix of the labels and annotations that are the operator's own.
 const OWN_PREFIX: &str = "pincette.net/";
+
+/// The beginning of a text that may be as long as can be, for an error to quote. An error is kept, and told in the status.
+fn excerpt(text: &str) -> String {
+    const LENGTH: usize = 256;
+    match text.char_indices().nth(LENGTH) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
 
 /// A number of seconds that was checked not to be negative.
 fn seconds(number: i32) -> Duration {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use kube::ResourceExt;
 
-use super::{InvalidSpec, Spec};
+use super::{InvalidSpec, Spec, excerpt};
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
 
 /// The annotation that asks for a refresh: a value not seen before causes one.
@@ -79,11 +79,12 @@ impl Resource {
 
     /// What is left of an object that could not be read as an `AWSAssumeRole`.
     #[must_use]
-    pub fn unreadable(object: &impl kube::Resource, error: String) -> Self {
+    pub fn unreadable(object: &impl kube::Resource, error: &str) -> Self {
         Self {
             key: ResourceKey::of(object),
             generation: object.meta().generation.unwrap_or_default(),
-            spec: Err(InvalidSpec::Unreadable(error)),
+            // It may quote what could not be read, however much that is.
+            spec: Err(InvalidSpec::Unreadable(excerpt(error))),
             refresh_request: None,
             status: AWSAssumeRoleStatus::default(),
             terminating: object.meta().deletion_timestamp.is_some(),

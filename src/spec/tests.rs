@@ -207,3 +207,102 @@ fn the_operators_own_keys_are_refused() {
     });
     assert!(parsed(&spec).unwrap_err().to_string().contains("pincette.net/mine"));
 }
+
+/// What was stored under the predecessors' schema, or an older one of our own, has no limits.
+#[test]
+fn what_was_stored_too_large_is_refused_and_not_kept() {
+    let huge = "x".repeat(300_000);
+    let pairs = |pair: (&str, &str)| std::collections::BTreeMap::from([(pair.0.to_owned(), pair.1.to_owned())]);
+    let session = |change: &dyn Fn(&mut SessionSpec)| {
+        let mut session = SessionSpec::default();
+        change(&mut session);
+        let mut spec = spec();
+        spec.session = Some(session);
+        spec
+    };
+    let plain = |change: &dyn Fn(&mut AWSAssumeRoleSpec)| {
+        let mut spec = spec();
+        change(&mut spec);
+        spec
+    };
+    let template = |data| {
+        plain(&|spec| {
+            spec.secret_type = SecretType::Template;
+            spec.template = Some(crate::api::TemplateSpec { data: pairs(data) });
+        })
+    };
+    for (spec, field) in [
+        (plain(&|spec| spec.role_name = Some(huge.clone())), "roleName"),
+        (
+            plain(&|spec| (spec.role_name, spec.role_arn) = (None, Some(huge.clone()))),
+            "roleArn",
+        ),
+        (plain(&|spec| spec.secret_name = huge.clone()), "secretName"),
+        (plain(&|spec| spec.region = Some(huge.clone())), "region"),
+        (
+            plain(&|spec| spec.ecr_repository_url = Some(huge.clone())),
+            "ecrRepositoryUrl",
+        ),
+        (
+            plain(&|spec| {
+                spec.secret_template = Some(crate::api::SecretTemplate {
+                    annotations: pairs(("pincette.net/x", &huge)),
+                    ..Default::default()
+                });
+            }),
+            "secretTemplate",
+        ),
+        (session(&|session| session.name = Some(huge.clone())), "session.name"),
+        (
+            session(&|session| session.policy = Some(huge.clone())),
+            "session.policy",
+        ),
+        (
+            session(&|session| session.external_id = Some(huge.clone())),
+            "session.externalId",
+        ),
+        (
+            session(&|session| session.policy_arns = vec![huge.clone()]),
+            "session.policyArns",
+        ),
+        (session(&|session| session.tags = pairs((&huge, "x"))), "session.tags"),
+        (
+            session(&|session| session.transitive_tag_keys = vec![huge.clone()]),
+            "session.transitiveTagKeys",
+        ),
+        (template(("key", &huge)), "template.data"),
+        (template((&huge, "x")), "template.data"),
+        (template(("..", "x")), "template.data"),
+        (
+            plain(&|spec| {
+                let data = (0..30_000).map(|n| (format!("key-{n}"), String::new())).collect();
+                spec.template = Some(crate::api::TemplateSpec { data });
+            }),
+            "template.data",
+        ),
+    ] {
+        let error = parsed(&spec).unwrap_err();
+        let kept = format!("{error} {error:?}");
+        assert!(
+            error.to_string().contains(&format!("spec.{field}")) && kept.len() < 2000,
+            "{field}: {kept:.2000}"
+        );
+    }
+}
+
+#[test]
+fn an_unreadable_resource_does_not_keep_what_could_not_be_read() {
+    let object = crate::api::AWSAssumeRole::new("mine", spec());
+    let resource = Resource::unreadable(&object, &format!("invalid type: string \"{}\"", "ä".repeat(300_000)));
+    let error = resource.spec.unwrap_err().to_string();
+    assert!(error.contains("invalid type") && error.len() < 1000);
+}
+
+#[test]
+fn a_template_that_may_be_parsed_is_not_rendered_here() {
+    let mut spec = spec();
+    spec.secret_type = SecretType::Template;
+    let data = [("key".to_owned(), "{{ nothing".to_owned())].into();
+    spec.template = Some(crate::api::TemplateSpec { data });
+    assert!(parsed(&spec).is_ok());
+}
