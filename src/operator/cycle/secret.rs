@@ -33,9 +33,10 @@ impl Cycle {
 
     /// The Secret as it is to be.
     pub(super) fn secret(&self, spec: &Spec, issued: &IssuedCredentials) -> Result<DesiredSecret, RenderError> {
+        let own_region = self.context.aws.region();
         let variables = Variables {
             role_arn: &issued.role_arn,
-            region: spec.region.as_deref().unwrap_or_else(|| self.context.aws.region()),
+            region: spec.region.as_deref().unwrap_or(&own_region.name),
             expiration: issued.validity.expiration,
         };
         let request = self.resource.refresh_request.as_deref();
