@@ -233,3 +233,7 @@ impl ProvideCredentials for Shared {
         future::ProvideCredentials::new(self.0.provide())
     }
 }
+
+#[cfg(test)]
+#[path = "provider_tests.rs"]
+mod tests;
