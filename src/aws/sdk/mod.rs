@@ -26,7 +26,7 @@ use tokio::time::Instant;
 
 use self::answer::{Answered, from_sdk, senseless, timestamp};
 pub use self::http::InvalidSetting;
-use self::provider::OperatorCredentials;
+use self::provider::{OperatorCredentials, Standing};
 use self::region::CurrentRegion;
 use super::error::Operation;
 use super::{AssumeRole, Aws, AwsError, Identity, Region};
@@ -95,11 +95,19 @@ impl SdkAws {
         }
     }
 
-    /// The error of a call that was signed with the operator's own credentials. Where AWS refused them, they are looked for anew.
-    async fn signed_by_operator(&self, started: Instant, error: AwsError) -> AwsError {
-        if matches!(error, AwsError::NoIdentity(_)) && error.answer().code.is_some() {
-            self.credentials.refused(started).await;
-        }
+    /// What an error says of the operator's own credentials, with which the call was signed. Where AWS does not take them, others are
+    /// looked for.
+    fn judge_credentials(&self, started: Instant, at_home: bool, error: AwsError) -> AwsError {
+        let standing = match &error {
+            // Another Region may not know the account.
+            AwsError::NoIdentity(answer) if answer.code.is_some() && at_home => Standing::Refused,
+            AwsError::NoIdentity(answer) if answer.code.is_some() => Standing::Doubtful,
+            // So sessions of a role are revoked: its policy denies what was issued before.
+            // <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html>
+            AwsError::NotPermitted(_) => Standing::Doubtful,
+            _ => return error,
+        };
+        self.credentials.refused(started, standing);
         error
     }
 
@@ -117,7 +125,7 @@ impl SdkAws {
             Ok(output) => output,
             Err(error) => {
                 let error = from_sdk(operation, &error, answered.time());
-                return Err(self.signed_by_operator(started, error).await);
+                return Err(self.judge_credentials(started, true, error));
             }
         };
         match (output.account(), output.arn()) {
@@ -163,7 +171,7 @@ impl SdkAws {
             Ok(output) => output,
             Err(error) => {
                 let error = from_sdk(operation, &error, answered.time());
-                return Err(self.signed_by_operator(started, error).await);
+                return Err(self.judge_credentials(started, request.region.is_none(), error));
             }
         };
         let given = output

@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_config::BehaviorVersion;
@@ -14,7 +14,6 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -33,16 +32,21 @@ const BEFORE_END: Duration = Duration::from_secs(300);
 /// How old credentials that tell no end may become, as in the SDK's own cache. A file may hold others by then.
 const AGE_MAX: Duration = Duration::from_secs(900);
 
-/// How long passes between two searches for credentials, whatever is wrong with those that are there.
+/// How long passes between two searches while there are none that AWS takes.
 const PAUSE: Duration = Duration::from_secs(3);
 
 /// How long passes between two searches while those that are there are still good: those who give credentials may not have others yet.
 const PAUSE_WHILE_GOOD: Duration = Duration::from_secs(10);
 
+/// How long passes between two searches while there is only a doubt. It costs the one that looks a moment.
+const PAUSE_IN_DOUBT: Duration = Duration::from_secs(30);
+
 /// The operator's own credentials.
 pub(super) struct OperatorCredentials {
     source: Source,
     state: Mutex<State>,
+    /// One searches, the others wait for what it finds, or use what there is.
+    search: tokio::sync::Mutex<()>,
     /// How many access keys there were.
     generation: AtomicU64,
     hasher: RandomState,
@@ -68,8 +72,18 @@ struct State {
 struct Held {
     credentials: Credentials,
     since: Instant,
-    /// AWS refused them.
-    refused: bool,
+    standing: Standing,
+}
+
+/// What AWS thinks of credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// Nothing is known against them.
+    Good,
+    /// They were refused for a reason that may lie elsewhere: others would tell.
+    Doubtful,
+    /// They were refused.
+    Refused,
 }
 
 impl Held {
@@ -80,16 +94,26 @@ impl Held {
         }
     }
 
-    /// Whether they are as good as any.
-    fn is_fresh(&self) -> bool {
+    /// How long after a search for others the next may begin; `None` when none is needed.
+    fn pause(&self) -> Option<Duration> {
         let old = self.credentials.expiry().is_none() && self.since.elapsed() >= AGE_MAX;
-        !self.refused && !old && self.left() > BEFORE_END
+        match self.standing {
+            Standing::Refused => Some(PAUSE),
+            _ if self.left().is_zero() => Some(PAUSE),
+            _ if old || self.left() <= BEFORE_END => Some(PAUSE_WHILE_GOOD),
+            Standing::Doubtful => Some(PAUSE_IN_DOUBT),
+            Standing::Good => None,
+        }
     }
+}
 
-    /// Whether they can be used, though others are wanted.
-    fn is_good(&self) -> bool {
-        !self.refused && !self.left().is_zero()
-    }
+/// What is to be done for a call.
+enum Next {
+    Use(Credentials),
+    /// Nobody has any, and that was found out a moment ago.
+    Fail(String),
+    /// Look for others. What there is, is better than nothing: if AWS refuses it, it says why.
+    Search(Option<Credentials>),
 }
 
 impl OperatorCredentials {
@@ -107,6 +131,7 @@ impl OperatorCredentials {
         Self {
             source,
             state: Mutex::default(),
+            search: tokio::sync::Mutex::default(),
             generation: AtomicU64::new(0),
             hasher: RandomState::new(),
         }
@@ -117,79 +142,98 @@ impl OperatorCredentials {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// AWS refused the credentials that signed a call of that time. Others are looked for with the next call, unless that was done since.
-    pub(super) async fn refused(&self, started: Instant) {
-        let mut state = self.state.lock().await;
-        if let Some(held) = state
-            .held
-            .as_mut()
-            .filter(|held| held.since <= started && !held.refused)
-        {
-            held.refused = true;
-            warn!("AWS refused the operator's own credentials: they are looked for anew");
+    /// AWS refused a call of that time. Others are looked for with the next call, unless that was done since.
+    pub(super) fn refused(&self, started: Instant, standing: Standing) {
+        let mut state = self.state();
+        let Some(held) = state.held.as_mut().filter(|held| held.since <= started) else {
+            return;
+        };
+        if standing == Standing::Refused && held.standing < standing {
+            warn!("AWS refused the operator's own credentials: others are looked for");
         }
+        held.standing = held.standing.max(standing);
     }
 
     async fn provide(&self) -> provider::Result {
-        // Whoever comes while the search is under way waits here for what it finds.
-        let mut state = self.state.lock().await;
-        if let Some(held) = state.held.as_ref().filter(|held| held.is_fresh()) {
-            return Ok(held.credentials.clone());
-        }
-        let good = state.held.as_ref().filter(|held| held.is_good());
-        let good = good.map(|held| held.credentials.clone());
-        let pause = match good {
-            Some(_) => PAUSE_WHILE_GOOD,
+        let searching = match self.next() {
+            Next::Use(credentials) => return Ok(credentials),
+            Next::Fail(failure) => return Err(CredentialsError::provider_error(failure)),
+            Next::Search(Some(good)) => match self.search.try_lock() {
+                Ok(searching) => searching,
+                Err(_) => return Ok(good),
+            },
+            Next::Search(None) => self.search.lock().await,
+        };
+        // Somebody may have searched while this one waited.
+        let fallback = match self.next() {
+            Next::Use(credentials) => return Ok(credentials),
+            Next::Fail(failure) => return Err(CredentialsError::provider_error(failure)),
+            Next::Search(good) => good,
+        };
+        let found = self.find().await;
+        let result = self.found(found, fallback);
+        drop(searching);
+        result
+    }
+
+    fn next(&self) -> Next {
+        let state = self.state();
+        let pause = match &state.held {
+            Some(held) => match held.pause() {
+                None => return Next::Use(held.credentials.clone()),
+                Some(pause) => pause,
+            },
             None => PAUSE,
         };
-        let recent = state.searched.as_ref().filter(|(when, _)| when.elapsed() < pause);
-        match (good, recent) {
-            (Some(good), Some(_)) => return Ok(good),
-            (None, Some((_, failure))) => {
-                // They were found a moment ago and refused: better those than none, so that AWS says why.
-                return match (&state.held, failure) {
-                    (Some(held), None) => Ok(held.credentials.clone()),
-                    (_, failure) => Err(CredentialsError::provider_error(failure.clone().unwrap_or_default())),
-                };
+        let held = state.held.as_ref().map(|held| held.credentials.clone());
+        let usable = state.held.as_ref().is_some_and(|held| !held.left().is_zero());
+        match state.searched.as_ref().filter(|(when, _)| when.elapsed() < pause) {
+            Some((_, None)) => held.map_or_else(|| Next::Search(None), Next::Use),
+            Some((_, Some(failure))) => match held.filter(|_| usable) {
+                Some(held) => Next::Use(held),
+                None => Next::Fail(failure.clone()),
+            },
+            None => Next::Search(held.filter(|_| usable)),
+        }
+    }
+
+    /// Keeps what a search found, and gives what is to be used.
+    fn found(&self, found: provider::Result, fallback: Option<Credentials>) -> provider::Result {
+        let mut state = self.state();
+        let failure = found.as_ref().err().map(|error| chain_of(error));
+        if let (Some(failure), Some(_)) = (&failure, &fallback) {
+            warn!("the operator's own credentials could not be replaced: {failure}");
+        }
+        state.searched = Some((Instant::now(), failure));
+        match (found, fallback) {
+            (Ok(found), _) => {
+                self.hold(&mut state, found.clone());
+                Ok(found)
             }
-            (good, None) => {
-                let found = self.search().await;
-                state.searched = Some((Instant::now(), found.as_ref().err().map(|error| chain_of(error))));
-                match (found, good) {
-                    (Ok(found), _) => {
-                        self.hold(&mut state, found.clone());
-                        Ok(found)
-                    }
-                    (Err(error), Some(good)) => {
-                        warn!(
-                            "the operator's own credentials are good and could not be replaced: {}",
-                            chain_of(&error)
-                        );
-                        Ok(good)
-                    }
-                    (Err(error), None) => Err(error),
-                }
-            }
+            (Err(_), Some(fallback)) => Ok(fallback),
+            (Err(error), None) => Err(error),
         }
     }
 
     fn hold(&self, state: &mut State, credentials: Credentials) {
         let key = self.hasher.hash_one(credentials.access_key_id());
         let another = state.key.replace(key) != Some(key);
-        if another {
-            let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-            if generation > 1 {
-                info!("the operator has another access key of its own");
-            }
+        if another && self.generation.fetch_add(1, Ordering::Relaxed) > 0 {
+            info!("the operator has another access key of its own");
         }
         state.held = Some(Held {
             credentials,
             since: Instant::now(),
-            refused: false,
+            standing: Standing::Good,
         });
     }
 
-    async fn search(&self) -> provider::Result {
+    /// Nothing is awaited and nothing panics while it is held.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn find(&self) -> provider::Result {
         tokio::time::timeout(LOAD_TIMEOUT, async {
             match self.provider().await {
                 Some(provider) => provider.provide_credentials().await,

@@ -1,10 +1,8 @@
-use std::sync::Mutex as StdMutex;
-
 use super::*;
 
 /// Somebody who gives out credentials, or does not.
 #[derive(Clone, Debug, Default)]
-struct Giver(Arc<StdMutex<Script>>);
+struct Giver(Arc<Mutex<Script>>);
 
 #[derive(Debug, Default)]
 struct Script {
@@ -67,7 +65,7 @@ async fn credentials_are_kept_until_they_are_refused() {
 
     giver.gives(Some("second"));
     assert_eq!(key(&credentials).await, "first");
-    credentials.refused(Instant::now()).await;
+    credentials.refused(Instant::now(), Standing::Refused);
     assert_eq!(key(&credentials).await, "second");
     assert_eq!((giver.times(), credentials.generation()), (2, 2));
 }
@@ -79,7 +77,7 @@ async fn a_thousand_refusals_are_one_search() {
     for second in 0..30 {
         for _ in 0..1000 {
             let _ = key(&credentials).await;
-            credentials.refused(Instant::now()).await;
+            credentials.refused(Instant::now(), Standing::Refused);
         }
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(giver.times() <= 1 + second / 3 + 1, "{} in {second} s", giver.times());
@@ -90,7 +88,7 @@ async fn a_thousand_refusals_are_one_search() {
     tokio::time::advance(PAUSE).await;
     assert_eq!(key(&credentials).await, "good");
     let times = giver.times();
-    credentials.refused(begin).await;
+    credentials.refused(begin, Standing::Refused);
     tokio::time::advance(PAUSE).await;
     assert_eq!(key(&credentials).await, "good");
     assert_eq!(giver.times(), times);
@@ -119,6 +117,29 @@ async fn good_credentials_outlast_those_who_gave_them() {
     for _ in 0..10 {
         assert_eq!(key(&credentials).await, "first");
     }
+    assert_eq!(giver.times(), 2);
+}
+
+/// A Region that does not know the key, or a policy that forbids it, is no reason to go without.
+#[tokio::test(start_paused = true)]
+async fn a_doubt_takes_nothing_away() {
+    let (giver, credentials) = given("first");
+    assert_eq!(key(&credentials).await, "first");
+    tokio::time::advance(PAUSE_IN_DOUBT).await;
+    credentials.refused(Instant::now(), Standing::Doubtful);
+    giver.0.lock().unwrap().hangs = true;
+    let begin = Instant::now();
+    let slow = credentials.provide();
+    let quick = async {
+        tokio::task::yield_now().await;
+        for _ in 0..100 {
+            assert_eq!(key(&credentials).await, "first");
+        }
+        begin.elapsed()
+    };
+    let (slow, quick) = futures::join!(slow, quick);
+    assert_eq!(slow.unwrap().access_key_id(), "first");
+    assert!(quick.is_zero(), "{quick:?}");
     assert_eq!(giver.times(), 2);
 }
 
