@@ -22,7 +22,6 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::time::Instant;
 
 use self::answer::{Answered, from_sdk, senseless, timestamp};
 pub use self::http::InvalidSetting;
@@ -97,7 +96,7 @@ impl SdkAws {
 
     /// What an error says of the operator's own credentials, with which the call was signed. Where AWS does not take them, others are
     /// looked for.
-    fn judge_credentials(&self, started: Instant, at_home: bool, error: AwsError) -> AwsError {
+    fn judge_credentials(&self, at_home: bool, error: AwsError) -> AwsError {
         let standing = match &error {
             // Another Region may not know the account.
             AwsError::NoIdentity(answer) if answer.code.is_some() && at_home => Standing::Refused,
@@ -107,13 +106,12 @@ impl SdkAws {
             AwsError::NotPermitted(_) => Standing::Doubtful,
             _ => return error,
         };
-        self.credentials.refused(started, standing);
+        self.credentials.refused(standing);
         error
     }
 
     async fn ask_identity(&self) -> Result<Identity, AwsError> {
         let operation = Operation::GetCallerIdentity;
-        let started = Instant::now();
         let answered = Answered::default();
         let call = self
             .sts
@@ -125,7 +123,7 @@ impl SdkAws {
             Ok(output) => output,
             Err(error) => {
                 let error = from_sdk(operation, &error, answered.time());
-                return Err(self.judge_credentials(started, true, error));
+                return Err(self.judge_credentials(true, error));
             }
         };
         match (output.account(), output.arn()) {
@@ -136,7 +134,6 @@ impl SdkAws {
 
     async fn ask_session(&self, request: &AssumeRole) -> Result<Session, AwsError> {
         let operation = Operation::AssumeRole;
-        let started = Instant::now();
         let session = &request.session;
         let answered = Answered::default();
         let tags = session.tags.iter().map(|(key, value)| {
@@ -171,7 +168,7 @@ impl SdkAws {
             Ok(output) => output,
             Err(error) => {
                 let error = from_sdk(operation, &error, answered.time());
-                return Err(self.judge_credentials(started, request.region.is_none(), error));
+                return Err(self.judge_credentials(request.region.is_none(), error));
             }
         };
         let given = output

@@ -142,10 +142,11 @@ impl OperatorCredentials {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// AWS refused a call of that time. Others are looked for with the next call, unless that was done since.
-    pub(super) fn refused(&self, started: Instant, standing: Standing) {
+    /// AWS refused a call that they signed. Others are looked for with the next call. Where that was done already, since the call was
+    /// under way for long, the next search finds the same again.
+    pub(super) fn refused(&self, standing: Standing) {
         let mut state = self.state();
-        let Some(held) = state.held.as_mut().filter(|held| held.since <= started) else {
+        let Some(held) = state.held.as_mut() else {
             return;
         };
         if standing == Standing::Refused && held.standing < standing {
