@@ -93,18 +93,22 @@ where
         date: None,
     };
     match error {
-        SdkError::ServiceError(service) => AwsError::from_answer(
-            service.raw().status().as_u16(),
-            Answer {
-                operation,
-                code: service.err().code().map(str::to_owned),
-                message: message(service.err()),
-                request_id: error.request_id().map(str::to_owned),
-                retry_after: retry_after(service.raw()),
-                // What has no code of AWS does not come from AWS, and neither does its time.
-                date: date.filter(|_| service.err().code().is_some()),
-            },
-        ),
+        SdkError::ServiceError(service) => {
+            let code = service.err().code().map(str::to_owned);
+            let code = code.or_else(|| code_in(service.raw().body().bytes()?));
+            AwsError::from_answer(
+                service.raw().status().as_u16(),
+                Answer {
+                    operation,
+                    message: message(service.err()),
+                    request_id: error.request_id().map(str::to_owned),
+                    retry_after: retry_after(service.raw()),
+                    // What has no code of AWS does not come from AWS, and neither does its time.
+                    date: date.filter(|_| code.is_some()),
+                    code,
+                },
+            )
+        }
         // The raw answer and the parser's complaint may both quote what was in it.
         SdkError::ResponseError(_) => AwsError::Unavailable(without_answer("AWS's answer could not be read".into())),
         SdkError::TimeoutError(_) => {
@@ -119,6 +123,15 @@ where
 fn retry_after(answer: &HttpResponse) -> Option<Duration> {
     let seconds = answer.headers().get("retry-after")?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
+}
+
+/// The error code in an answer of another form than the service's own, as the gateway before a service sends it, and moto. A page of HTML has
+/// none.
+fn code_in(body: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(body).ok()?;
+    let (code, _) = text.split_once("<Code>")?.1.split_once("</Code>")?;
+    let is_code = (1..=64).contains(&code.len()) && code.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
+    is_code.then(|| code.to_owned())
 }
 
 /// The most characters of a message that are shown.
@@ -144,4 +157,20 @@ fn message(error: &impl ProvideErrorMetadata) -> String {
 fn is_without_credentials(error: &(dyn Error + 'static)) -> bool {
     causes(error)
         .any(|cause| cause.is::<CredentialsError>() || cause.to_string().contains("identity resolver timed out"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_found_in_other_forms_and_not_in_a_page() {
+        let code = |text: &str| code_in(text.as_bytes());
+        let other =
+            "<Response><Errors><Error><Code>AccessDenied</Code><Message>no</Message></Error></Errors></Response>";
+        assert_eq!(code(other).as_deref(), Some("AccessDenied"));
+        assert_eq!(code("<html><body>Access denied</body></html>"), None);
+        assert_eq!(code("<Code>a b</Code>"), None);
+        assert_eq!(code("<Code></Code>"), None);
+    }
 }

@@ -7,7 +7,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::proxy::{ProxyConfig, ProxyError};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
@@ -29,15 +29,11 @@ use tracing::{info, warn};
 /// <https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-envvars.html#envvars-list-AWS_CA_BUNDLE>
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
 
-/// The variables that name a proxy. The lower-case ones count where the upper-case one is not set.
-const PROXIES: [&str; 6] = [
-    "HTTPS_PROXY",
-    "https_proxy",
-    "HTTP_PROXY",
-    "http_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
+/// The variables that name the proxy for one kind of address. The first that is set to something counts.
+const HTTPS_PROXY: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
+/// The same for plain HTTP.
+const HTTP_PROXY: [&str; 4] = ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
 
 /// A setting of the environment that cannot be used.
 #[derive(Debug, Error)]
@@ -78,38 +74,47 @@ pub(super) fn client() -> Result<SharedHttpClient, InvalidSetting> {
         .tls_provider(Provider::rustls(CryptoMode::AwsLc))
         .tls_context(tls.clone())
         .build_https();
-    let proxies: Vec<_> = PROXIES.into_iter().filter(|name| variable(name).is_some()).collect();
-    if proxies.is_empty() {
+    let no_proxy = first(&["NO_PROXY", "no_proxy"]).map_or_else(String::new, |(_, list)| list);
+    let way = |variables: &[&'static str], config: fn(Uri) -> Result<ProxyConfig, ProxyError>| {
+        let Some((name, value)) = first(variables) else {
+            return Ok(None);
+        };
+        let config = proxy(&value)
+            .and_then(|uri| config(uri).ok())
+            .ok_or(InvalidSetting::Proxy(name))?;
+        info!(variable = name, no_proxy, "calls to AWS go through a proxy");
+        Ok(Some(through(config.no_proxy(&no_proxy), tls.clone())))
+    };
+    let https = way(&HTTPS_PROXY, ProxyConfig::https)?;
+    let http = way(&HTTP_PROXY, ProxyConfig::http)?;
+    if https.is_none() && http.is_none() {
         return Ok(direct);
     }
-    if let Some(name) = proxies
-        .iter()
-        .find(|name| !is_proxy(&variable(name).unwrap_or_default()))
-    {
-        return Err(InvalidSetting::Proxy(name));
-    }
-    let no_proxy = variable("NO_PROXY")
-        .or_else(|| variable("no_proxy"))
-        .unwrap_or_default();
-    info!(
-        variables = proxies.join(", "),
-        no_proxy, "calls to AWS go through a proxy"
-    );
-    let proxied = Builder::new().build_with_connector_fn(move |settings, components| {
+    Ok(SharedHttpClient::new(Ways {
+        direct,
+        https,
+        http,
+        exceptions: Arc::new(Exceptions::new(&no_proxy)),
+    }))
+}
+
+/// A client whose calls go through a proxy.
+fn through(config: ProxyConfig, tls: TlsContext) -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(move |settings, components| {
         let mut builder = Connector::builder();
         builder.set_connector_settings(settings.cloned());
         builder.set_sleep_impl(components.and_then(RuntimeComponents::sleep_impl));
         builder
-            .proxy_config(ProxyConfig::from_env())
+            .proxy_config(config.clone())
             .tls_provider(Provider::rustls(CryptoMode::AwsLc))
             .tls_context(tls.clone())
             .build()
-    });
-    Ok(SharedHttpClient::new(Ways {
-        direct,
-        proxied,
-        exceptions: Arc::new(Exceptions::new(&no_proxy)),
-    }))
+    })
+}
+
+/// The first of some variables that is set to something.
+fn first(names: &[&'static str]) -> Option<(&'static str, String)> {
+    names.iter().find_map(|name| Some((*name, variable(name)?)))
 }
 
 /// A variable that is set to something.
@@ -117,11 +122,15 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// Whether a proxy can be read as one of HTTP. Without a scheme it is one.
-fn is_proxy(value: &str) -> bool {
-    value
-        .parse::<Uri>()
-        .is_ok_and(|uri| uri.authority().is_some() && matches!(uri.scheme_str(), None | Some("http" | "https")))
+/// A proxy as its address. Without a scheme it is one of plain HTTP.
+fn proxy(value: &str) -> Option<Uri> {
+    let value = value.trim();
+    let uri: Uri = match value.contains("://") {
+        true => value.parse().ok()?,
+        false => format!("http://{value}").parse().ok()?,
+    };
+    (uri.host().is_some_and(|host| !host.is_empty()) && matches!(uri.scheme_str(), Some("http" | "https")))
+        .then_some(uri)
 }
 
 /// Trusts the certificates of a file instead of the machine's, as AWS's own tools do.
@@ -167,19 +176,22 @@ fn pem(certificate: &CertificateDer<'_>) -> String {
     format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
 
-/// Two ways to AWS, and who is reached directly although there is a proxy.
+/// The ways to AWS, and who is reached directly although there is a proxy.
 #[derive(Debug)]
 struct Ways {
     direct: SharedHttpClient,
-    proxied: SharedHttpClient,
+    https: Option<SharedHttpClient>,
+    http: Option<SharedHttpClient>,
     exceptions: Arc<Exceptions>,
 }
 
 impl HttpClient for Ways {
     fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        let connector = |client: &SharedHttpClient| client.http_connector(settings, components);
         SharedHttpConnector::new(Way {
-            direct: self.direct.http_connector(settings, components),
-            proxied: self.proxied.http_connector(settings, components),
+            direct: connector(&self.direct),
+            https: self.https.as_ref().map(connector),
+            http: self.http.as_ref().map(connector),
             exceptions: self.exceptions.clone(),
         })
     }
@@ -189,15 +201,21 @@ impl HttpClient for Ways {
 #[derive(Debug)]
 struct Way {
     direct: SharedHttpConnector,
-    proxied: SharedHttpConnector,
+    https: Option<SharedHttpConnector>,
+    http: Option<SharedHttpConnector>,
     exceptions: Arc<Exceptions>,
 }
 
 impl HttpConnector for Way {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        match self.exceptions.hold(request.uri()) {
-            true => self.direct.call(request),
-            false => self.proxied.call(request),
+        let uri = request.uri();
+        let proxied = match uri.starts_with("https:") {
+            true => &self.https,
+            false => &self.http,
+        };
+        match proxied.as_ref().filter(|_| !self.exceptions.hold(uri)) {
+            Some(proxied) => proxied.call(request),
+            None => self.direct.call(request),
         }
     }
 }
