@@ -1,9 +1,16 @@
 //! The wall clock, injected: expiry is a moment of wall-clock time, and a simulation brings a clock of its own.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How far AWS's clock and the operator's may lie apart and still count as one: `Date` tells whole seconds, and answers take time.
+const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
+
+/// The longest skew that one answer is enough for. A clock that nobody sets is off by minutes; hours are as likely to be a wrong `Date`.
+const BELIEVED: SignedDuration = SignedDuration::from_mins(15);
 
 /// Tells the time of day, in UTC.
 pub trait Clock: Send + Sync + 'static {
@@ -21,25 +28,241 @@ impl Clock for SystemClock {
     }
 }
 
+/// Two clocks, read at the same moment: one that never jumps, and the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// By the clock that never jumps. It stands still while the machine is suspended.
+    pub instant: Instant,
+    /// By the wall clock.
+    pub wall: Timestamp,
+}
+
+impl Reading {
+    /// Reads both.
+    #[must_use]
+    pub fn of(clock: &dyn Clock) -> Self {
+        Self {
+            instant: Instant::now(),
+            wall: clock.now(),
+        }
+    }
+
+    /// How far the wall clock was set back between an earlier reading and this one. Negative if it leapt ahead.
+    #[must_use]
+    pub fn set_back_since(&self, earlier: Self) -> SignedDuration {
+        let passed = self.instant.saturating_duration_since(earlier.instant);
+        let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
+        passed.saturating_sub(self.wall.duration_since(earlier.wall))
+    }
+}
+
 /// How much later it is for AWS than by the operator's own clock, as its last answer told. One number for all resources: there is one
 /// clock here and one there.
-#[derive(Clone, Debug, Default)]
-pub struct Skew(Arc<AtomicI64>);
+#[derive(Clone, Debug)]
+pub struct Skew(Arc<watch::Sender<Measured>>);
+
+impl Default for Skew {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Measured::default())))
+    }
+}
 
 impl Skew {
     /// The present one, in whole seconds.
     #[must_use]
     pub fn get(&self) -> SignedDuration {
-        SignedDuration::from_secs(self.0.load(Ordering::Relaxed))
+        SignedDuration::from_secs(self.0.borrow().skew.as_secs())
     }
 
-    /// What an answer of AWS told.
-    pub fn set(&self, skew: SignedDuration) {
-        self.0.store(skew.as_secs(), Ordering::Relaxed);
+    /// An answer of AWS told the time.
+    pub fn measure(&self, answered: Timestamp, received: Reading) {
+        self.0
+            .send_modify(|measured| *measured = measured.after_answer(answered, received));
     }
 
-    /// The operator's clock was set back by so much, while AWS's went on.
-    pub fn set_back(&self, by: SignedDuration) {
-        self.0.fetch_add(by.as_secs(), Ordering::Relaxed);
+    /// The two clocks parted since they were read as `before`.
+    pub fn step(&self, before: Reading, now: Reading) {
+        self.0
+            .send_modify(|measured| *measured = measured.after_step(before, now));
+    }
+}
+
+/// A skew, and when it was right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Measured {
+    skew: SignedDuration,
+    /// The skew was exact at this moment: a step of the clock before it is in the number already.
+    at: Option<Reading>,
+    /// What one answer told, and no other yet.
+    doubtful: Option<(SignedDuration, Reading)>,
+}
+
+impl Measured {
+    fn after_answer(self, answered: Timestamp, received: Reading) -> Self {
+        let told = apart(answered, received.wall);
+        let agrees = |other: SignedDuration| told.saturating_sub(other).abs() <= TOLERANCE;
+        // A clock that was set back between two answers is as much later for the second.
+        let second = self
+            .doubtful
+            .is_some_and(|(first, then)| agrees(first.saturating_add(received.set_back_since(then))));
+        match told.abs() <= BELIEVED || agrees(self.skew) || second {
+            true => Self {
+                skew: told,
+                at: Some(received),
+                doubtful: None,
+            },
+            false => Self {
+                doubtful: Some((told, received)),
+                ..self
+            },
+        }
+    }
+
+    fn after_step(self, before: Reading, now: Reading) -> Self {
+        // What lies before the last measurement was measured.
+        let before = match self.at {
+            Some(at) if at.instant > before.instant => at,
+            _ => before,
+        };
+        // A clock that was set back shows it. One that leapt ahead may have been right all the time: so it looks after a suspension.
+        let set_back = now.set_back_since(before).max(SignedDuration::ZERO);
+        Self {
+            skew: self.skew.saturating_add(set_back),
+            at: Some(now),
+            ..self
+        }
+    }
+}
+
+/// How much later it is for AWS than for the operator, from the `Date` of an answer and the time of its coming.
+fn apart(answered: Timestamp, received: Timestamp) -> SignedDuration {
+    let apart = answered.duration_since(received);
+    match apart.abs() <= TOLERANCE {
+        true => SignedDuration::ZERO,
+        false => apart,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    /// Readings of a clock that is wrong by a number of seconds, so many seconds after the beginning.
+    fn readings() -> impl Fn(u64, i64) -> Reading {
+        let begin = Instant::now();
+        move |passed, wrong| Reading {
+            instant: begin + Duration::from_secs(passed),
+            wall: at(passed.cast_signed() + wrong),
+        }
+    }
+
+    #[test]
+    fn a_skew_counts_when_it_is_more_than_the_way_of_an_answer() {
+        assert_eq!(apart(at(103), at(100)), SignedDuration::ZERO);
+        assert_eq!(apart(at(95), at(100)), SignedDuration::ZERO);
+        assert_eq!(apart(at(3700), at(100)), SignedDuration::from_hours(1));
+        assert_eq!(apart(at(100), at(3700)), SignedDuration::from_hours(-1));
+    }
+
+    #[test]
+    fn one_answer_does_not_move_the_clock_by_hours() {
+        let read = readings();
+        let skew = Skew::default();
+        skew.measure(at(86_400), read(0, 0));
+        assert_eq!(skew.get().as_secs(), 0);
+        skew.measure(at(-86_400), read(0, 0));
+        assert_eq!(skew.get().as_secs(), 0, "two that do not agree tell nothing");
+        skew.measure(at(10), read(10, 0));
+        skew.measure(at(-86_390), read(10, 0));
+        assert_eq!(
+            skew.get().as_secs(),
+            0,
+            "an answer in between took the doubtful one back"
+        );
+        skew.measure(at(600), read(0, 0));
+        assert_eq!(skew.get().as_secs(), 600, "minutes are believed at once");
+    }
+
+    #[test]
+    fn two_answers_that_agree_move_it() {
+        let read = readings();
+        let skew = Skew::default();
+        skew.measure(at(0), read(0, -7200));
+        assert_eq!(skew.get().as_secs(), 0);
+        skew.measure(at(32), read(30, -7200));
+        assert_eq!(skew.get().as_secs(), 7202);
+        skew.measure(at(60), read(60, -7200));
+        assert_eq!(
+            skew.get().as_secs(),
+            7200,
+            "one that agrees with what is believed is enough"
+        );
+    }
+
+    #[test]
+    fn a_step_that_an_answer_saw_is_not_counted_again() {
+        let read = readings();
+        let skew = Skew::default();
+        // Set back by ten minutes at second 5, seen in an answer at second 7, noticed at second 10.
+        skew.measure(at(7), read(7, -600));
+        skew.step(read(0, 0), read(10, -600));
+        assert_eq!(skew.get().as_secs(), 600);
+    }
+
+    #[test]
+    fn a_step_after_the_last_answer_is_counted_once() {
+        let read = readings();
+        let skew = Skew::default();
+        skew.measure(at(3), read(3, 0));
+        skew.step(read(0, 0), read(10, -7200));
+        assert_eq!(skew.get().as_secs(), 7200);
+        skew.measure(at(12), read(12, -7200));
+        assert_eq!(skew.get().as_secs(), 7200);
+        skew.step(read(10, -7200), read(20, -7200));
+        assert_eq!(skew.get().as_secs(), 7200);
+    }
+
+    #[test]
+    fn a_leap_ahead_may_have_been_a_suspension() {
+        let read = readings();
+        let skew = Skew::default();
+        skew.step(read(0, 0), read(10, 7200));
+        assert_eq!(skew.get().as_secs(), 0);
+    }
+
+    proptest! {
+        /// However answers, steps back and looks follow each other: as soon as a look has followed the last step, AWS's time is known.
+        #[test]
+        fn steps_back_are_counted_once(events in proptest::collection::vec((1_u64..60, 0_u8..3, 10_i64..800), 1..40)) {
+            let read = readings();
+            let skew = Skew::default();
+            let (mut passed, mut wrong) = (0, 0);
+            let mut seen = read(0, 0);
+            let look = |passed, wrong, seen: &mut Reading| {
+                let now = read(passed, wrong);
+                if now.set_back_since(*seen).abs() > SignedDuration::from_secs(2) {
+                    skew.step(*seen, now);
+                }
+                *seen = now;
+            };
+            for (pause, event, by) in events {
+                passed += pause;
+                match event {
+                    0 => wrong -= by,
+                    1 => skew.measure(at(passed.cast_signed()), read(passed, wrong)),
+                    _ => look(passed, wrong, &mut seen),
+                }
+            }
+            look(passed, wrong, &mut seen);
+            prop_assert_eq!(skew.get().as_secs(), -wrong);
+        }
     }
 }

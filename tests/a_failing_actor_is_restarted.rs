@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_assume_role::aws::gate::Limits;
 use aws_assume_role::aws::sdk::SdkAws;
-use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity};
+use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity, Region};
 use aws_assume_role::clock::SystemClock;
 use aws_assume_role::cluster::kube::KubeCluster;
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
@@ -25,7 +25,7 @@ struct Panicking {
 }
 
 impl Aws for Panicking {
-    fn region(&self) -> &str {
+    fn region(&self) -> Region {
         self.aws.region()
     }
 

@@ -6,8 +6,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 
+use super::{AssumeRole, Identity};
 use crate::api::Reason;
 
 /// A call to AWS that did not give what was asked for.
@@ -49,6 +51,38 @@ pub struct Answer {
     pub request_id: Option<String>,
     /// How long AWS asks to be left alone.
     pub retry_after: Option<Duration>,
+    /// What time it was for AWS when it answered, where it said so.
+    pub date: Option<Timestamp>,
+}
+
+impl Answer {
+    /// AWS's error code without the suffix that the JSON protocol puts on and the query protocol leaves off. Empty without a code.
+    #[must_use]
+    pub fn short_code(&self) -> &str {
+        let code = self.code.as_deref().unwrap_or_default();
+        code.strip_suffix("Exception").unwrap_or(code)
+    }
+
+    /// Whether AWS did not know the access key: it is gone, or the account or partition that was asked has never heard of it.
+    #[must_use]
+    pub fn is_unknown_key(&self) -> bool {
+        matches!(
+            self.short_code(),
+            "InvalidClientTokenId" | "OptInRequired" | "UnrecognizedClient"
+        )
+    }
+
+    /// Whether a clock that is wrong gives this answer, though not always it alone.
+    #[must_use]
+    pub fn may_be_the_clock(&self) -> bool {
+        self.is_the_clock() || matches!(self.short_code(), "InvalidSignature" | "SignatureDoesNotMatch")
+    }
+
+    /// Whether nothing but a clock that is wrong gives this answer.
+    #[must_use]
+    pub fn is_the_clock(&self) -> bool {
+        matches!(self.short_code(), "RequestExpired" | "RequestTimeTooSkewed")
+    }
 }
 
 impl fmt::Display for Answer {
@@ -99,10 +133,19 @@ impl Operation {
 impl AwsError {
     /// Sorts an error answer by its code and, where AWS tells more only in words, its message.
     #[must_use]
-    pub fn from_answer(http_status: u16, answer: Answer) -> Self {
-        let code = answer.code.as_deref().unwrap_or_default();
-        // The query protocol leaves the suffix off that the JSON protocol puts on.
-        match code.strip_suffix("Exception").unwrap_or(code) {
+    pub fn from_answer(http_status: u16, mut answer: Answer) -> Self {
+        match answer.short_code() {
+            // AWS gives every refusal a code. A page without one comes from a proxy, a firewall or a load balancer on the way.
+            "" => {
+                answer.message = format!(
+                    "the answer was HTTP status {http_status} without an error code of AWS, so something between the operator and AWS may \
+                     have sent it"
+                );
+                match http_status {
+                    429 => Self::Throttled(answer),
+                    _ => Self::Unavailable(answer),
+                }
+            }
             // ECR is called by the role itself, and there the policy is the role's.
             "AccessDenied" | "NotAuthorized"
                 if answer.operation != Operation::GetAuthorizationToken && is_callers_policy(&answer.message) =>
@@ -122,13 +165,42 @@ impl AwsError {
             | "OptInRequired"
             | "SignatureDoesNotMatch"
             | "UnrecognizedClient" => Self::caller_not_accepted(answer),
+            // STS is switched off in that Region, which AWS says with status 403.
+            "RegionDisabled" => Self::InvalidRequest(answer),
             "InternalFailure" | "InternalError" | "Server" | "ServiceUnavailable" => Self::Unavailable(answer),
             _ => match http_status {
                 429 => Self::Throttled(answer),
                 401 | 403 => Self::AccessDenied(answer),
-                400..=499 if !code.is_empty() => Self::InvalidRequest(answer),
+                400..=499 => Self::InvalidRequest(answer),
                 _ => Self::Unavailable(answer),
             },
+        }
+    }
+
+    /// Sorts a refusal anew by what was asked for, once it is certain who the operator is: then its credentials are good at home, and
+    /// a Region or a partition that does not know them is the spec's choice.
+    ///
+    /// An opt-in Region that is switched off answers `InvalidClientTokenId`.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html>
+    #[must_use]
+    pub fn in_light_of(self, request: &AssumeRole, operator: &Identity) -> Self {
+        let elsewhere = request.crosses_partitions(operator);
+        match self {
+            Self::NoIdentity(answer) if answer.is_unknown_key() && (elsewhere || request.region.is_some()) => {
+                Self::InvalidRequest(answer)
+            }
+            Self::AccessDenied(answer) if elsewhere => Self::InvalidRequest(answer),
+            other => other,
+        }
+    }
+
+    /// Sorts a signature that was refused anew, when the operator's clock and AWS's are apart: the SDK signs by AWS's clock once it has
+    /// heard from it, so it passes.
+    #[must_use]
+    pub fn with_clocks_apart(self) -> Self {
+        match self {
+            Self::NoIdentity(answer) if answer.may_be_the_clock() => Self::Unavailable(answer),
+            other => other,
         }
     }
 
@@ -182,104 +254,5 @@ fn is_callers_policy(message: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sorted(operation: Operation, http_status: u16, code: &str, message: &str) -> Reason {
-        AwsError::from_answer(
-            http_status,
-            Answer {
-                operation,
-                code: (!code.is_empty()).then(|| code.to_owned()),
-                message: message.to_owned(),
-                request_id: None,
-                retry_after: None,
-            },
-        )
-        .reason()
-    }
-
-    #[test]
-    fn codes_are_sorted_by_whose_move_it_is() {
-        use Operation::{AssumeRole, GetAuthorizationToken};
-        const TRUST: &str = "User: arn:aws:iam::123456789012:user/o is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/r";
-        for (operation, status, code, message, reason) in [
-            (AssumeRole, 403, "AccessDenied", TRUST, Reason::AccessDenied),
-            (
-                AssumeRole,
-                403,
-                "AccessDenied",
-                "... because no identity-based policy allows the sts:AssumeRole action",
-                Reason::NotPermitted,
-            ),
-            (
-                AssumeRole,
-                403,
-                "AccessDenied",
-                "... with an explicit deny in a service control policy",
-                Reason::NotPermitted,
-            ),
-            (AssumeRole, 400, "ValidationError", "", Reason::InvalidRequest),
-            (AssumeRole, 400, "MalformedPolicyDocument", "", Reason::InvalidRequest),
-            (AssumeRole, 400, "PackedPolicyTooLarge", "", Reason::InvalidRequest),
-            (AssumeRole, 403, "RegionDisabledException", "", Reason::AccessDenied),
-            (AssumeRole, 400, "Throttling", "Rate exceeded", Reason::Throttled),
-            (
-                AssumeRole,
-                400,
-                "ThrottlingException",
-                "Rate exceeded",
-                Reason::Throttled,
-            ),
-            (AssumeRole, 429, "", "", Reason::Throttled),
-            (AssumeRole, 403, "InvalidClientTokenId", "", Reason::NoIdentity),
-            (AssumeRole, 403, "ExpiredToken", "", Reason::NoIdentity),
-            (AssumeRole, 403, "SignatureDoesNotMatch", "", Reason::NoIdentity),
-            (AssumeRole, 503, "ServiceUnavailable", "", Reason::AwsUnavailable),
-            (AssumeRole, 500, "", "", Reason::AwsUnavailable),
-            (AssumeRole, 400, "", "", Reason::AwsUnavailable),
-            (AssumeRole, 400, "RequestExpired", "", Reason::AwsUnavailable),
-            (
-                GetAuthorizationToken,
-                400,
-                "AccessDeniedException",
-                "... because no identity-based policy allows the ecr:GetAuthorizationToken action",
-                Reason::AccessDenied,
-            ),
-            (
-                GetAuthorizationToken,
-                400,
-                "UnrecognizedClientException",
-                "",
-                Reason::AwsUnavailable,
-            ),
-            (
-                GetAuthorizationToken,
-                400,
-                "ExpiredTokenException",
-                "",
-                Reason::AwsUnavailable,
-            ),
-            (
-                GetAuthorizationToken,
-                400,
-                "InvalidParameterException",
-                "",
-                Reason::InvalidRequest,
-            ),
-            (
-                GetAuthorizationToken,
-                500,
-                "ServerException",
-                "",
-                Reason::AwsUnavailable,
-            ),
-        ] {
-            assert_eq!(
-                sorted(operation, status, code, message),
-                reason,
-                "{operation} {status} {code} {message}"
-            );
-        }
-    }
-}
+#[path = "error_tests.rs"]
+mod tests;

@@ -8,12 +8,13 @@ use futures::future::BoxFuture;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::{AssumeRole, Aws, AwsError};
+use super::region::partition;
+use super::{AssumeRole, Aws, AwsError, Region};
 use crate::credentials::{Credentials, RegistryLogin, Session};
 use crate::spec::role::RoleReference;
 
-/// How long a failure to learn the operator's identity stands, so that those who waited for the same answer do not ask one after the
-/// other.
+/// How long a failure to learn the operator's identity stands, and an answer that was doubted since, so that those who waited for the same
+/// answer do not ask one after the other.
 const FAILURE_STANDS: Duration = Duration::from_secs(2);
 
 /// Who the operator is to AWS, from `sts:GetCallerIdentity`.
@@ -63,6 +64,18 @@ impl Identity {
         }
     }
 
+    /// Whether a role or a Region lies in another partition. Credentials are good in one partition only.
+    /// <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>
+    #[must_use]
+    pub fn is_of_another_partition(&self, role_arn: Option<&str>, region: Option<&str>) -> bool {
+        let of_role = role_arn.and_then(|arn| arn.split(':').nth(1));
+        let of_region = region.map(partition);
+        of_role
+            .into_iter()
+            .chain(of_region)
+            .any(|partition| partition != self.partition)
+    }
+
     fn role_of_session(&self) -> Option<&str> {
         self.arn
             .split(':')
@@ -73,16 +86,31 @@ impl Identity {
     }
 }
 
-/// An [`Aws`] that asks for the operator's identity at the first need, and keeps the answer.
+/// An [`Aws`] that asks for the operator's identity at the first need, and keeps the answer for as long as the operator's credentials
+/// are the same and AWS takes them.
 pub struct KnownIdentity {
     aws: Arc<dyn Aws>,
     answer: Mutex<Option<Answered>>,
 }
 
 /// What became of asking for the identity.
-enum Answered {
-    Known(Identity),
-    Failed(Instant, AwsError),
+struct Answered {
+    when: Instant,
+    result: Result<Identity, AwsError>,
+    /// The operator's access key that it is about.
+    generation: u64,
+    /// AWS refused the operator's credentials since.
+    doubted: bool,
+}
+
+impl Answered {
+    fn stands(&self, generation: u64) -> bool {
+        let fresh = self.when.elapsed() < FAILURE_STANDS;
+        match self.result {
+            Ok(_) => self.generation == generation && (fresh || !self.doubted),
+            Err(_) => fresh,
+        }
+    }
 }
 
 impl KnownIdentity {
@@ -98,23 +126,47 @@ impl KnownIdentity {
     async fn known(&self) -> Result<Identity, AwsError> {
         // Whoever comes while the question is under way waits here for the same answer.
         let mut answer = self.answer.lock().await;
-        match &*answer {
-            Some(Answered::Known(identity)) => return Ok(identity.clone()),
-            Some(Answered::Failed(when, error)) if when.elapsed() < FAILURE_STANDS => return Err(error.clone()),
-            Some(Answered::Failed(..)) | None => {}
+        let before = self.aws.credentials_generation();
+        if let Some(answered) = answer.as_ref().filter(|answered| answered.stands(before)) {
+            return answered.result.clone();
         }
         let result = self.aws.identity().await;
-        *answer = Some(match &result {
-            Ok(identity) => Answered::Known(identity.clone()),
-            Err(error) => Answered::Failed(Instant::now(), error.clone()),
+        *answer = Some(Answered {
+            when: Instant::now(),
+            result: result.clone(),
+            // The first question finds the first key. A key that comes while a later one is under way may not have signed it.
+            generation: match before {
+                0 => self.aws.credentials_generation(),
+                _ => before,
+            },
+            doubted: false,
         });
+        result
+    }
+
+    /// Marks the kept identity as doubtful after a refusal of the operator's credentials: the role may have been made anew.
+    async fn doubt(&self) {
+        if let Some(answered) = self.answer.lock().await.as_mut() {
+            answered.doubted = true;
+        }
+    }
+
+    async fn session(&self, request: &AssumeRole) -> Result<Session, AwsError> {
+        let result = self.aws.assume_role(request).await;
+        if matches!(result, Err(AwsError::NoIdentity(_))) {
+            self.doubt().await;
+        }
         result
     }
 }
 
 impl Aws for KnownIdentity {
-    fn region(&self) -> &str {
+    fn region(&self) -> Region {
         self.aws.region()
+    }
+
+    fn credentials_generation(&self) -> u64 {
+        self.aws.credentials_generation()
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
@@ -122,7 +174,7 @@ impl Aws for KnownIdentity {
     }
 
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
-        self.aws.assume_role(request)
+        self.session(request).boxed()
     }
 
     fn registry_login<'a>(
@@ -136,7 +188,11 @@ impl Aws for KnownIdentity {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
     use super::*;
+    use crate::aws::RegionSource;
+    use crate::aws::error::{Answer, Operation};
 
     #[test]
     fn the_principal_of_a_role_session_is_its_role() {
@@ -163,5 +219,103 @@ mod tests {
             identity.arn_of(&RoleReference::Arn("arn:aws:iam::210987654321:role/theirs".into())),
             "arn:aws:iam::210987654321:role/theirs"
         );
+    }
+
+    /// An AWS that knows the operator by its present access key.
+    #[derive(Default)]
+    struct Rotated {
+        generation: AtomicU64,
+        asked: AtomicU64,
+        refuses: AtomicBool,
+    }
+
+    impl Rotated {
+        fn refusal() -> AwsError {
+            AwsError::NoIdentity(Answer {
+                operation: Operation::AssumeRole,
+                code: Some("ExpiredToken".into()),
+                message: String::new(),
+                request_id: None,
+                retry_after: None,
+                date: None,
+            })
+        }
+    }
+
+    impl Aws for Rotated {
+        fn region(&self) -> Region {
+            Region::new("eu-west-1", RegionSource::Environment)
+        }
+
+        fn credentials_generation(&self) -> u64 {
+            self.generation.load(Ordering::SeqCst)
+        }
+
+        fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
+            self.asked.fetch_add(1, Ordering::SeqCst);
+            // The first question makes the SDK look for credentials.
+            let _ = self
+                .generation
+                .compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
+            let arn = format!("arn:aws:iam::123456789012:user/u{}", self.credentials_generation());
+            async move {
+                match self.refuses.load(Ordering::SeqCst) {
+                    true => Err(Self::refusal()),
+                    false => Ok(Identity::new("123456789012", &arn)),
+                }
+            }
+            .boxed()
+        }
+
+        fn assume_role<'a>(&'a self, _: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
+            async { Err(Self::refusal()) }.boxed()
+        }
+
+        fn registry_login<'a>(
+            &'a self,
+            _: &'a str,
+            _: &'a Credentials,
+        ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
+            async { Err(Self::refusal()) }.boxed()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_access_key_is_asked_whose_it_is() {
+        let aws = Arc::new(Rotated::default());
+        let known = KnownIdentity::new(aws.clone());
+        let asked = || aws.asked.load(Ordering::SeqCst);
+        for _ in 0..3 {
+            assert!(known.identity().await.unwrap().arn.ends_with("/u1"));
+        }
+        assert_eq!(asked(), 1);
+        aws.generation.store(2, Ordering::SeqCst);
+        for _ in 0..3 {
+            assert!(known.identity().await.unwrap().arn.ends_with("/u2"));
+        }
+        assert_eq!(asked(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_of_the_operators_credentials_puts_its_identity_in_doubt() {
+        let aws = Arc::new(Rotated::default());
+        let known = KnownIdentity::new(aws.clone());
+        let request = AssumeRole {
+            role_arn: "arn:aws:iam::123456789012:role/r".into(),
+            region: None,
+            session: crate::spec::SessionRequest::default(),
+            duration: Duration::from_secs(900),
+        };
+        known.identity().await.unwrap();
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        for _ in 0..5 {
+            known.assume_role(&request).await.unwrap_err();
+            aws.refuses.store(true, Ordering::SeqCst);
+            known.identity().await.unwrap_err();
+        }
+        assert_eq!(aws.asked.load(Ordering::SeqCst), 2, "all of them have the same answer");
+        tokio::time::advance(FAILURE_STANDS).await;
+        aws.refuses.store(false, Ordering::SeqCst);
+        known.identity().await.unwrap();
     }
 }

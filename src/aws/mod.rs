@@ -6,6 +6,7 @@
 pub mod error;
 pub mod gate;
 pub mod identity;
+pub mod region;
 pub mod sdk;
 
 use std::time::Duration;
@@ -16,11 +17,18 @@ use crate::credentials::{Credentials, RegistryLogin, Session};
 use crate::spec::SessionRequest;
 pub use error::AwsError;
 pub use identity::Identity;
+pub use region::{Region, RegionSource};
 
 /// The calls that the operator makes to AWS. Each is made once per call: when to try again is the caller's business alone.
 pub trait Aws: Send + Sync + 'static {
-    /// The Region of the STS endpoint, where a request names none.
-    fn region(&self) -> &str;
+    /// The Region of the STS endpoint, where a request names none. It may become another one: instance metadata that did not answer at
+    /// the start is asked again.
+    fn region(&self) -> Region;
+
+    /// Goes up with every other access key of the operator's own. Who the operator is must be asked anew then.
+    fn credentials_generation(&self) -> u64 {
+        0
+    }
 
     /// The operator's own identity. [`identity::KnownIdentity`] keeps the answer.
     ///
@@ -56,4 +64,12 @@ pub struct AssumeRole {
     pub session: SessionRequest,
     /// How long the session is to last, in whole seconds.
     pub duration: Duration,
+}
+
+impl AssumeRole {
+    /// Whether it asks in another partition than the operator's, or for a role in one.
+    #[must_use]
+    pub fn crosses_partitions(&self, operator: &Identity) -> bool {
+        operator.is_of_another_partition(Some(&self.role_arn), self.region.as_deref())
+    }
 }

@@ -76,7 +76,7 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
         true => Some(upgrade_crd(client.clone()).await),
         false => None,
     };
-    let aws = MeasuredAws::new(Arc::new(SdkAws::from_environment().await), metrics.clone());
+    let aws = MeasuredAws::new(Arc::new(SdkAws::from_environment().await?), metrics.clone());
     let cluster = MeasuredCluster::new(Arc::new(KubeCluster::new(client, &operator.pod_name)));
     let context = Context::open(
         Arc::new(KnownIdentity::new(Arc::new(aws))),

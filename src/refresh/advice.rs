@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::aws::error::Operation;
+use k8s_openapi::jiff::SignedDuration;
+
+use crate::aws::error::{Answer, Operation};
 use crate::aws::{AwsError, Identity};
 use crate::spec::Format;
 
@@ -18,12 +20,43 @@ const OVERLAP_MIN: Duration = Duration::from_secs(180);
 /// takes up to two minutes to bring the file.
 const FILE_OVERLAP_MIN: Duration = Duration::from_secs(420);
 
+/// How far the clocks may be apart before AWS refuses a signature is five minutes; a little less is suspicious already.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html#signature-v4-troubleshooting-credential-scope>
+const CLOCKS_APART: SignedDuration = SignedDuration::from_secs(240);
+
+/// What is known about a call that AWS refused.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Circumstances<'a> {
+    /// The role that was to be assumed.
+    pub role_arn: Option<&'a str>,
+    /// Who the operator is.
+    pub operator: Option<&'a Identity>,
+    /// The Region that the spec names.
+    pub region: Option<&'a str>,
+    /// Whether it was for a registry login, for which the operator narrows the session by a policy of its own.
+    pub registry: bool,
+    /// How much later it is for AWS than by the operator's clock.
+    pub skew: SignedDuration,
+}
+
+impl Circumstances<'_> {
+    /// Whether the clocks are so far apart that AWS refuses signatures for it.
+    #[must_use]
+    pub fn clocks_are_apart(&self) -> bool {
+        self.skew.abs() >= CLOCKS_APART
+    }
+}
+
 /// What to do about a refusal by AWS, as a sentence to put behind AWS's own.
 #[must_use]
-pub fn for_aws(error: &AwsError, role_arn: Option<&str>, operator: Option<&Identity>) -> String {
-    let role = role_arn.unwrap_or("the role");
-    let principal = operator.map_or_else(|| "the operator's own role or user".to_owned(), Identity::principal);
+pub fn for_aws(error: &AwsError, known: &Circumstances<'_>) -> String {
+    let role = known.role_arn.unwrap_or("the role");
+    let principal = known
+        .operator
+        .map_or_else(|| "the operator's own role or user".to_owned(), Identity::principal);
+    let answer = error.answer();
     match error {
+        _ if answer.is_the_clock() || (answer.may_be_the_clock() && known.clocks_are_apart()) => about_clocks(known.skew),
         AwsError::AccessDenied(answer) if answer.operation == Operation::AssumeRole => format!(
             "Check that {role} exists, and that its trust relationship allows sts:AssumeRole (with EKS Pod Identity \
              sts:TagSession too) to the principal {principal}; the operator's own policy must allow sts:AssumeRole on it."
@@ -36,18 +69,77 @@ pub fn for_aws(error: &AwsError, role_arn: Option<&str>, operator: Option<&Ident
         AwsError::AccessDenied(_) | AwsError::NotPermitted(_) => {
             format!("Give {principal} a policy that allows sts:AssumeRole on {role}.")
         }
-        AwsError::InvalidRequest(answer) if answer.message.contains("role chaining") => chained(),
-        AwsError::InvalidRequest(answer) if answer.message.contains("MaxSessionDuration") => {
-            format!("Lower spec.durationSeconds, or raise the maximum session duration of {role}.")
+        AwsError::InvalidRequest(answer) => about_request(answer, known),
+        AwsError::Unavailable(answer) if answer.code.is_none() && answer.message.contains("HTTP status") => {
+            "Check the proxy, firewall or endpoint that the operator reaches AWS through. It will be tried again.".to_owned()
         }
-        AwsError::InvalidRequest(_) => "Correct the spec.".to_owned(),
         AwsError::Throttled(_) | AwsError::Unavailable(_) => "It will be tried again.".to_owned(),
+        AwsError::NoIdentity(answer) if answer.may_be_the_clock() => {
+            "The access key id is known and its secret is another one: check the operator's AWS credentials.".to_owned()
+        }
+        AwsError::NoIdentity(answer) if answer.code.is_some() => {
+            "AWS does not accept the operator's own credentials; they are looked for again every few seconds. Check its EKS Pod Identity \
+             association, its IRSA role or its access key."
+                .to_owned()
+        }
         AwsError::NoIdentity(_) => {
             "Give the operator's ServiceAccount an EKS Pod Identity association or an IRSA role, or the operator AWS \
              credentials in its environment."
                 .to_owned()
         }
     }
+}
+
+/// What is wrong with the spec, by what AWS says of it.
+fn about_request(answer: &Answer, known: &Circumstances<'_>) -> String {
+    let role = known.role_arn.unwrap_or("the role");
+    let region = known.region.map_or("the Region", |region| region);
+    match answer.short_code() {
+        _ if answer.message.contains("role chaining") => chained(),
+        _ if answer.message.contains("MaxSessionDuration") => {
+            format!("Lower spec.durationSeconds, or raise the maximum session duration of {role}.")
+        }
+        // <https://docs.aws.amazon.com/eks/latest/userguide/pod-id-abac.html>
+        "PackedPolicyTooLarge" => {
+            let own = match known.registry {
+                true => " The policy that the operator adds for the registry counts too.",
+                false => "",
+            };
+            format!(
+                "With EKS Pod Identity the operator's own session tags, which every session inherits, take up to three quarters of the \
+                 space: switch them off in its association (disableSessionTags), or shorten session.policy and session.tags.{own}"
+            )
+        }
+        // <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html>
+        "RegionDisabled" => {
+            format!(
+                "Activate {region} for STS in the account settings of IAM, or choose another Region in spec.region."
+            )
+        }
+        "AccessDenied" | "InvalidClientTokenId" | "OptInRequired" | "UnrecognizedClient" => match known.operator {
+            Some(operator) if operator.is_of_another_partition(known.role_arn, known.region) => format!(
+                "The operator lives in the partition {}, and credentials of one partition are not known in another: use an operator there.",
+                operator.partition
+            ),
+            _ => format!(
+                "The operator's credentials are good, and {region} does not know them: enable that Region for the operator's account, or \
+                 choose another in spec.region."
+            ),
+        },
+        _ => "Correct the spec.".to_owned(),
+    }
+}
+
+fn about_clocks(skew: SignedDuration) -> String {
+    let seconds = skew.as_secs();
+    let which = match seconds {
+        1.. => format!("The operator's clock is {seconds} s behind AWS's"),
+        0 => "The operator's clock and AWS's are apart".to_owned(),
+        _ => format!("The operator's clock is {} s ahead of AWS's", seconds.unsigned_abs()),
+    };
+    format!(
+        "{which}, and AWS refuses what was signed more than 5 minutes off: set the clock of the node right. It will be tried again."
+    )
 }
 
 /// The limit on the lifetime under role chaining, and what to do about it.
@@ -90,6 +182,21 @@ mod tests {
             message: message.to_owned(),
             request_id: None,
             retry_after: None,
+            date: None,
+        }
+    }
+
+    fn of_role() -> Circumstances<'static> {
+        Circumstances {
+            role_arn: Some(ROLE),
+            ..Circumstances::default()
+        }
+    }
+
+    fn coded(code: &str) -> Answer {
+        Answer {
+            code: Some(code.to_owned()),
+            ..answer(Operation::AssumeRole, "no")
         }
     }
 
@@ -100,7 +207,12 @@ mod tests {
     #[test]
     fn a_refusal_names_the_trust_relationship_that_is_missing() {
         let error = AwsError::AccessDenied(answer(Operation::AssumeRole, ""));
-        let advice = for_aws(&error, Some(ROLE), Some(&operator()));
+        let operator = operator();
+        let known = Circumstances {
+            operator: Some(&operator),
+            ..of_role()
+        };
+        let advice = for_aws(&error, &known);
         assert!(advice.contains("trust relationship"));
         assert!(advice.contains(ROLE));
         assert!(advice.contains("arn:aws:iam::210987654321:role/operator"));
@@ -111,7 +223,7 @@ mod tests {
     fn the_limits_on_the_lifetime_are_kept_apart() {
         let advice = |message: &str| {
             let error = AwsError::InvalidRequest(answer(Operation::AssumeRole, message));
-            for_aws(&error, Some(ROLE), None)
+            for_aws(&error, &of_role())
         };
         assert!(
             advice("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
@@ -126,7 +238,76 @@ mod tests {
     #[test]
     fn a_registry_refusal_speaks_of_the_roles_own_policy() {
         let error = AwsError::AccessDenied(answer(Operation::GetAuthorizationToken, ""));
-        assert!(for_aws(&error, Some(ROLE), None).contains("ecr:GetAuthorizationToken"));
+        assert!(for_aws(&error, &of_role()).contains("ecr:GetAuthorizationToken"));
+    }
+
+    #[test]
+    fn too_many_tags_are_blamed_on_pod_identity() {
+        for code in ["PackedPolicyTooLarge", "PackedPolicyTooLargeException"] {
+            let error = AwsError::InvalidRequest(coded(code));
+            let advice = for_aws(&error, &of_role());
+            assert!(
+                advice.contains("disableSessionTags") && advice.contains("session.policy"),
+                "{advice}"
+            );
+            assert!(!advice.contains("registry"), "{advice}");
+            let registry = Circumstances {
+                registry: true,
+                ..of_role()
+            };
+            assert!(for_aws(&error, &registry).contains("registry"));
+        }
+    }
+
+    #[test]
+    fn a_region_that_is_off_is_named() {
+        let operator = operator();
+        let known = Circumstances {
+            region: Some("af-south-1"),
+            operator: Some(&operator),
+            ..of_role()
+        };
+        for code in ["RegionDisabledException", "InvalidClientTokenId"] {
+            let advice = for_aws(&AwsError::InvalidRequest(coded(code)), &known);
+            assert!(advice.contains("af-south-1"), "{advice}");
+        }
+    }
+
+    #[test]
+    fn partitions_do_not_mix() {
+        let operator = operator();
+        for (role_arn, region) in [
+            ("arn:aws-cn:iam::123456789012:role/theirs", None),
+            (ROLE, Some("cn-north-1")),
+        ] {
+            let known = Circumstances {
+                role_arn: Some(role_arn),
+                region,
+                operator: Some(&operator),
+                ..Circumstances::default()
+            };
+            let advice = for_aws(&AwsError::InvalidRequest(coded("InvalidClientTokenId")), &known);
+            assert!(advice.contains("partition"), "{advice}");
+        }
+    }
+
+    #[test]
+    fn a_signature_that_is_refused_while_the_clocks_are_apart_is_blamed_on_the_clock() {
+        let advice = |error: AwsError, seconds| {
+            let known = Circumstances {
+                skew: SignedDuration::from_secs(seconds),
+                ..of_role()
+            };
+            for_aws(&error, &known)
+        };
+        let behind = advice(AwsError::Unavailable(coded("SignatureDoesNotMatch")), 3600);
+        assert!(behind.contains("3600 s behind"), "{behind}");
+        let ahead = advice(AwsError::Unavailable(coded("InvalidSignatureException")), -3600);
+        assert!(ahead.contains("3600 s ahead"), "{ahead}");
+        let told = advice(AwsError::Unavailable(coded("RequestExpired")), 0);
+        assert!(told.contains("clock"), "{told}");
+        let secret = advice(AwsError::NoIdentity(coded("SignatureDoesNotMatch")), 0);
+        assert!(!secret.contains("clock"), "{secret}");
     }
 
     #[test]

@@ -79,10 +79,20 @@ pub fn default_overlap(lifetime: Duration) -> Duration {
     (lifetime / 3).max(OVERLAP_MIN).min(lifetime / 2)
 }
 
+/// How much later than asked for an end may be and still be meant: clocks are never quite the same, and an answer takes its time.
+const LATE_END: Duration = Duration::from_secs(300);
+
+/// How long a registry token lasts at most.
+/// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>
+const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
+/// How far back AWS's own time may lie from what is believed of it without another answer. What lies further counts for one session only.
+const FAR_BEHIND: Duration = Duration::from_secs(15 * 60);
+
 /// When what expires sooner counts: the sooner of the session's end and the registry token's, as far as they can be believed.
 ///
-/// An end that lies before the asking cannot have been meant. Instead of a token's the session's counts, instead of a session's what was
-/// asked for.
+/// An end that lies before the asking cannot have been meant, nor one that lies long after what was asked for. Instead of a token's the
+/// session's counts, instead of a session's what was asked for.
 #[must_use]
 pub fn effective_expiration(
     asked: Timestamp,
@@ -90,15 +100,27 @@ pub fn effective_expiration(
     session: Timestamp,
     token: Option<Timestamp>,
 ) -> EffectiveExpiration {
-    let possible = |end: &Timestamp| *end > asked;
-    let session_end = possible(&session).then_some(session);
-    let token_end = token.filter(possible);
+    let session_end = is_possible(asked, duration, session).then_some(session);
+    let token_end = token.filter(|end| is_possible(asked, TOKEN_LIFETIME, *end));
     let session_counts = session_end.unwrap_or_else(|| later(asked, duration));
     EffectiveExpiration {
         expiration: token_end.map_or(session_counts, |end| end.min(session_counts)),
         session_disbelieved: session_end.is_none().then_some(session),
-        token_disbelieved: token.filter(|end| !possible(end)),
+        token_disbelieved: token.filter(|_| token_end.is_none()),
     }
+}
+
+fn is_possible(asked: Timestamp, lifetime: Duration, end: Timestamp) -> bool {
+    end > asked && end <= later(asked, lifetime.saturating_add(LATE_END))
+}
+
+/// When a session was asked for, by the clock that its end is to be read by: what is believed to be AWS's, unless AWS's answer tells a
+/// time long before it that its own end agrees with. Then the operator's clock is far ahead, and only a second answer is still missing.
+#[must_use]
+pub fn asked_by_aws(believed: Timestamp, answered: Option<Timestamp>, duration: Duration, end: Timestamp) -> Timestamp {
+    answered
+        .filter(|time| later(*time, FAR_BEHIND) < believed && is_possible(*time, duration, end))
+        .unwrap_or(believed)
 }
 
 /// The end that counts, and what was not believed on the way to it.
@@ -106,9 +128,9 @@ pub fn effective_expiration(
 pub struct EffectiveExpiration {
     /// The end that counts.
     pub expiration: Timestamp,
-    /// The session's end as AWS gave it, when it lay before the asking.
+    /// The session's end as AWS gave it, when it cannot have been meant.
     pub session_disbelieved: Option<Timestamp>,
-    /// The token's end as AWS gave it, when it lay before the asking.
+    /// The token's end as AWS gave it, when it cannot have been meant.
     pub token_disbelieved: Option<Timestamp>,
 }
 
@@ -142,19 +164,6 @@ pub fn retry(
     match current_expiration {
         Some(end) if end > now && end < at => end.max(later(now, RETRY_SOON)),
         _ => at,
-    }
-}
-
-/// How far AWS's clock and the operator's may lie apart and still count as one: `Date` tells whole seconds, and answers take time.
-const SKEW_TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
-
-/// How much later it is for AWS than for the operator, from the `Date` of an answer and the time of its coming.
-#[must_use]
-pub fn skew(answered: Timestamp, received: Timestamp) -> SignedDuration {
-    let skew = answered.duration_since(received);
-    match skew.abs() <= SKEW_TOLERANCE {
-        true => SignedDuration::ZERO,
-        false => skew,
     }
 }
 
@@ -293,6 +302,53 @@ mod tests {
     }
 
     #[test]
+    fn an_end_long_after_the_one_that_was_asked_for_is_not_believed() {
+        let asked = at(1_000_000);
+        let hour = Duration::from_secs(3600);
+        let never = at(253_370_764_800);
+        let session = effective_expiration(asked, hour, never, None);
+        assert_eq!(session.expiration, at(1_003_600));
+        assert_eq!(session.session_disbelieved, Some(never));
+        let a_little = effective_expiration(asked, hour, at(1_003_900), None);
+        assert_eq!(
+            (a_little.expiration, a_little.session_disbelieved),
+            (at(1_003_900), None)
+        );
+        assert!(
+            effective_expiration(asked, hour, at(1_003_901), None)
+                .session_disbelieved
+                .is_some()
+        );
+        let token = effective_expiration(asked, hour, at(1_003_600), Some(never));
+        assert_eq!(
+            (token.expiration, token.token_disbelieved),
+            (at(1_003_600), Some(never))
+        );
+        let twelve_hours = effective_expiration(asked, hour, at(1_003_600), Some(at(1_043_200)));
+        assert_eq!(twelve_hours.token_disbelieved, None);
+    }
+
+    #[test]
+    fn an_end_is_read_by_aws_clock_where_both_its_times_agree_that_ours_is_far_ahead() {
+        let hour = Duration::from_secs(3600);
+        let believed = at(1_007_200);
+        let asked = |answered, end| asked_by_aws(believed, answered, hour, end);
+        assert_eq!(asked(Some(at(1_000_000)), at(1_003_600)), at(1_000_000));
+        assert_eq!(
+            asked(Some(at(1_000_000)), at(1_010_800)),
+            believed,
+            "the end speaks for our clock"
+        );
+        assert_eq!(
+            asked(Some(at(2_000_000)), at(2_003_600)),
+            believed,
+            "the sooner end is the safe one"
+        );
+        assert_eq!(asked(Some(at(1_007_190)), at(1_010_800)), believed);
+        assert_eq!(asked(None, at(1_003_600)), believed);
+    }
+
+    #[test]
     fn failures_back_off_to_a_minute_and_refusals_to_five() {
         let pause = |class, failures| retry(START, class, failures, None, "a").as_second();
         assert_eq!(pause(RetryClass::Soon, 1), 5);
@@ -314,11 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skew_counts_when_it_is_more_than_the_way_of_an_answer() {
-        assert_eq!(skew(at(103), at(100)), SignedDuration::ZERO);
-        assert_eq!(skew(at(95), at(100)), SignedDuration::ZERO);
-        assert_eq!(skew(at(3700), at(100)), SignedDuration::from_hours(1));
-        assert_eq!(skew(at(100), at(3700)), SignedDuration::from_hours(-1));
+    fn a_moment_is_shifted_by_a_skew() {
         assert_eq!(shifted(at(100), SignedDuration::from_secs(-40)), at(60));
     }
 

@@ -54,6 +54,7 @@ fn aws(error: fn(Answer) -> AwsError) -> Outcome {
             message: "no".into(),
             request_id: None,
             retry_after: None,
+            date: None,
         }),
         advice: "Do this.".into(),
     })
@@ -262,6 +263,7 @@ fn a_pause_that_aws_asks_for_is_granted_up_to_a_minute() {
                 message: "slow down".into(),
                 request_id: None,
                 retry_after: Some(Duration::from_secs(seconds)),
+                date: None,
             }),
             advice: String::new(),
         })

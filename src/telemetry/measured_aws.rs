@@ -10,7 +10,7 @@ use tracing::Instrument;
 use super::metrics::Metrics;
 use super::spans;
 use crate::aws::error::Operation;
-use crate::aws::{AssumeRole, Aws, AwsError, Identity};
+use crate::aws::{AssumeRole, Aws, AwsError, Identity, Region};
 use crate::credentials::{Credentials, RegistryLogin, Session};
 
 /// An [`Aws`] whose calls show in traces and metrics.
@@ -29,10 +29,10 @@ impl MeasuredAws {
     async fn measured<T>(
         &self,
         operation: Operation,
-        region: &str,
+        region: Arc<str>,
         call: BoxFuture<'_, Result<T, AwsError>>,
     ) -> Result<T, AwsError> {
-        let span = spans::aws_call(operation, region);
+        let span = spans::aws_call(operation, &region);
         let started = Instant::now();
         let result = call.instrument(span.clone()).await;
         let error = result.as_ref().err();
@@ -46,17 +46,21 @@ impl MeasuredAws {
 }
 
 impl Aws for MeasuredAws {
-    fn region(&self) -> &str {
+    fn region(&self) -> Region {
         self.aws.region()
     }
 
+    fn credentials_generation(&self) -> u64 {
+        self.aws.credentials_generation()
+    }
+
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
-        self.measured(Operation::GetCallerIdentity, self.region(), self.aws.identity())
+        self.measured(Operation::GetCallerIdentity, self.region().name, self.aws.identity())
             .boxed()
     }
 
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
-        let region = request.region.as_deref().unwrap_or_else(|| self.region());
+        let region = request.region.as_deref().map_or_else(|| self.region().name, Arc::from);
         self.measured(Operation::AssumeRole, region, self.aws.assume_role(request))
             .boxed()
     }
@@ -67,6 +71,7 @@ impl Aws for MeasuredAws {
         credentials: &'a Credentials,
     ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
         let call = self.aws.registry_login(region, credentials);
-        self.measured(Operation::GetAuthorizationToken, region, call).boxed()
+        self.measured(Operation::GetAuthorizationToken, region.into(), call)
+            .boxed()
     }
 }

@@ -3,18 +3,20 @@
 use std::time::Duration;
 
 use futures::FutureExt;
+use k8s_openapi::jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, Span};
 
 use super::Cycle;
 use crate::aws::gate::{Entry, Pass, Quota, Verdict};
 use crate::aws::{AssumeRole, AwsError};
-use crate::refresh::advice::{self, CHAINED_SESSION_MAX};
+use crate::clock::{Clock, Reading};
+use crate::refresh::advice::{self, CHAINED_SESSION_MAX, Circumstances};
 use crate::refresh::outcome::Failure;
 use crate::refresh::pace::{class, earliest_call};
 use crate::refresh::plan::IssueReason;
 use crate::refresh::schedule::{
-    EffectiveExpiration, Validity, earlier, effective_expiration, later, since, skew, whole_seconds,
+    EffectiveExpiration, Validity, asked_by_aws, earlier, effective_expiration, later, since, whole_seconds,
 };
 use crate::refresh::status::ended_waiting;
 use crate::secret::Material;
@@ -50,12 +52,17 @@ impl Cycle {
             Some(arn) => arn.to_owned(),
             None => {
                 let identity = aws.identity().await;
-                identity.map_err(|error| refused(error, None))?.arn_of(&spec.role)
+                identity
+                    .map_err(|error| refused(error, &*self.context.clock))?
+                    .arn_of(&spec.role)
             }
         };
         if spec.duration > CHAINED_SESSION_MAX {
             let identity = aws.identity().await;
-            if identity.map_err(|error| refused(error, None))?.is_role_session() {
+            if identity
+                .map_err(|error| refused(error, &*self.context.clock))?
+                .is_role_session()
+            {
                 return Err(Failure::Chained);
             }
         }
@@ -72,7 +79,7 @@ impl Cycle {
         }
         let quota = Quota {
             service: "STS",
-            region: spec.region.clone().unwrap_or_else(|| aws.region().to_owned()),
+            region: spec.region.clone().unwrap_or_else(|| aws.region().name.to_string()),
             account: None,
         };
         let pass = self.enter(quota).await?;
@@ -80,17 +87,18 @@ impl Cycle {
         self.memory.last_call = Some(asked);
         let session = aws.assume_role(&request).await;
         pass.tell(verdict(session.as_ref().err()));
+        self.measure_skew(match &session {
+            Ok(session) => session.answered,
+            Err(error) => error.answer().date,
+        });
         let session = match session {
             Ok(session) => session,
-            Err(error) => return Err(self.advised(error, &request.role_arn).await),
+            Err(error) => return Err(self.advised(error, spec, &request).await),
         };
-        if let Some(answered) = session.answered {
-            let now = self.context.clock.now();
-            self.context.skew.set(skew(answered, now));
-        }
         // Counted back from the answer by a clock that does not jump. In whole seconds, as it is written down, so that the same times follow
         // from it after a restart.
         let issued = whole_seconds(earlier(self.context.now(), asked.elapsed()));
+        let issued = asked_by_aws(issued, session.answered, spec.duration, session.expiration);
         let (material, token_end) = match &spec.format {
             Format::EcrDockerConfigJson(repository) => {
                 let quota = Quota {
@@ -106,7 +114,7 @@ impl Cycle {
                         let end = login.expiration;
                         (Material::Login(login), end)
                     }
-                    Err(error) => return Err(self.advised(error, &request.role_arn).await),
+                    Err(error) => return Err(self.advised(error, spec, &request).await),
                 }
             }
             Format::Map | Format::File | Format::CredentialProcess | Format::Template(_) => {
@@ -161,15 +169,46 @@ impl Cycle {
         Ok(pass?)
     }
 
+    /// An answer of AWS told the time.
+    fn measure_skew(&self, answered: Option<Timestamp>) {
+        if let Some(answered) = answered {
+            let received = Reading::of(&*self.context.clock);
+            self.context.skew.measure(answered, received);
+        }
+    }
+
     /// A refusal with what can be done about it. Who the operator is makes the advice exact; it is not worth failing for.
-    async fn advised(&self, error: AwsError, role_arn: &str) -> Failure {
-        let needs_identity = matches!(error, AwsError::AccessDenied(_) | AwsError::NotPermitted(_));
+    async fn advised(&self, error: AwsError, spec: &Spec, request: &AssumeRole) -> Failure {
+        let needs_identity = match &error {
+            AwsError::AccessDenied(_) | AwsError::NotPermitted(_) => true,
+            AwsError::NoIdentity(answer) => answer.is_unknown_key(),
+            _ => false,
+        };
         let identity = match needs_identity {
             true => self.context.aws.identity().await.ok(),
             false => None,
         };
+        let skew = match error.answer().date {
+            Some(date) => date.duration_since(self.context.clock.now()),
+            None => self.context.skew.get(),
+        };
+        let circumstances = Circumstances {
+            role_arn: Some(&request.role_arn),
+            operator: identity.as_ref(),
+            region: request.region.as_deref(),
+            registry: matches!(spec.format, Format::EcrDockerConfigJson(_)),
+            skew,
+        };
+        let error = match &identity {
+            Some(operator) => error.in_light_of(request, operator),
+            None => error,
+        };
+        let error = match circumstances.clocks_are_apart() {
+            true => error.with_clocks_apart(),
+            false => error,
+        };
         Failure::Aws {
-            advice: advice::for_aws(&error, Some(role_arn), identity.as_ref()),
+            advice: advice::for_aws(&error, &circumstances),
             error,
         }
     }
@@ -190,9 +229,18 @@ fn verdict(error: Option<&AwsError>) -> Verdict {
     }
 }
 
-fn refused(error: AwsError, role_arn: Option<&str>) -> Failure {
+fn refused(error: AwsError, clock: &dyn Clock) -> Failure {
+    let skew = error.answer().date.map(|date| date.duration_since(clock.now()));
+    let circumstances = Circumstances {
+        skew: skew.unwrap_or_default(),
+        ..Circumstances::default()
+    };
+    let error = match circumstances.clocks_are_apart() {
+        true => error.with_clocks_apart(),
+        false => error,
+    };
     Failure::Aws {
-        advice: advice::for_aws(&error, role_arn, None),
+        advice: advice::for_aws(&error, &circumstances),
         error,
     }
 }
@@ -200,10 +248,12 @@ fn refused(error: AwsError, role_arn: Option<&str>) -> Failure {
 /// What was odd about the ends that AWS gave.
 fn notes(ends: &EffectiveExpiration) -> Vec<String> {
     let token = ends.token_disbelieved.map(|end| {
-        format!("AWS said that the registry token ended at {end}, before it was asked for; the session's end counts instead.")
+        format!(
+            "AWS said that the registry token ends at {end}, which cannot be meant; the session's end counts instead."
+        )
     });
     let session = ends.session_disbelieved.map(|end| {
-        format!("AWS said that the session ended at {end}, before it was asked for; the lifetime that was asked for counts instead.")
+        format!("AWS said that the session ends at {end}, which cannot be meant; the lifetime that was asked for counts instead.")
     });
     session.into_iter().chain(token).collect()
 }

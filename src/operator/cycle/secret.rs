@@ -39,19 +39,16 @@ impl Cycle {
 
     /// The Secret as it is to be.
     pub(super) async fn secret(&self, spec: &Spec, unwritten: &Arc<Unwritten>) -> Result<DesiredSecret, Failure> {
-        let region = spec
-            .region
-            .clone()
-            .unwrap_or_else(|| self.context.aws.region().to_owned());
+        let own_region = self.context.aws.region();
         let (resource, unwritten) = (self.resource.clone(), unwritten.clone());
         let rendered = move || {
             let issued = &unwritten.issued;
+            let spec = resource.spec.as_ref().map_err(Clone::clone)?;
             let variables = Variables {
                 role_arn: &issued.role_arn,
-                region: &region,
+                region: spec.region.as_deref().unwrap_or(&own_region.name),
                 expiration: issued.validity.expiration,
             };
-            let spec = resource.spec.as_ref().map_err(Clone::clone)?;
             let request = resource.refresh_request.as_deref();
             let secret = DesiredSecret::new(&resource.key, spec, &issued.material, variables, request);
             secret.map_err(Failure::from)

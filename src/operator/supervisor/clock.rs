@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::SignedDuration;
 use ractor::ActorRef;
-use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::{SupervisorMessage, SupervisorState};
+use crate::clock::Reading;
 use crate::operator::role::RoleMessage;
 
 /// How often the wall clock is compared with the one that never jumps.
@@ -22,16 +22,15 @@ impl SupervisorState {
     /// clock. When the two part, every timer is set anew.
     pub(super) fn compare_clocks(&mut self) {
         let (instant, wall) = self.clock_seen;
-        self.clock_seen = (Instant::now(), self.context.clock.now());
-        let passed = SignedDuration::try_from(self.clock_seen.0 - instant).unwrap_or_default();
-        let shown = self.clock_seen.1.duration_since(wall);
-        if (passed - shown).abs() <= CLOCK_TOLERANCE {
+        let seen = Reading { instant, wall };
+        let now = Reading::of(&*self.context.clock);
+        self.clock_seen = (now.instant, now.wall);
+        if now.set_back_since(seen).abs() <= CLOCK_TOLERANCE {
             return;
         }
-        // A clock that was set back shows it. One that leapt ahead may have been right all the time: so it looks after a suspension.
-        if shown < passed {
-            self.context.skew.set_back(passed - shown);
-        }
+        self.context.skew.step(seen, now);
+        let passed = now.instant.saturating_duration_since(instant);
+        let shown = now.wall.duration_since(wall);
         warn!(
             passed_seconds = passed.as_secs(),
             shown_seconds = shown.as_secs(),

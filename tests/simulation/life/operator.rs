@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
 use aws_assume_role::aws::gate::Limits;
-use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity};
+use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity, Region};
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
 use aws_assume_role::operator::context::Context;
 use aws_assume_role::operator::renderer::Renderer;
@@ -40,7 +40,7 @@ pub(super) struct WatchedAws {
 }
 
 impl Aws for WatchedAws {
-    fn region(&self) -> &str {
+    fn region(&self) -> Region {
         self.aws.region()
     }
 

@@ -8,13 +8,16 @@ pub mod aws_proxy;
 pub mod certificates;
 pub mod control_plane;
 pub mod fixtures;
+pub mod forward_proxy;
 pub mod http;
 pub mod jaeger;
 pub mod moto;
 pub mod operator;
+pub mod pod_identity;
 pub mod process;
 pub mod prometheus;
 pub mod strict_aws;
+pub mod tls_front;
 pub mod traces;
 pub mod world;
 

@@ -25,6 +25,7 @@ impl State {
             return Err(refusal.clone());
         }
         let caller = self.caller(now, access_key_id, token)?;
+        self.regions.check(&caller, region, request)?;
         self.pass_throttle(now, region)?;
         match request {
             Request::GetCallerIdentity => Ok(Reply::Identity {
@@ -118,7 +119,7 @@ impl State {
         }
     }
 
-    fn open(&mut self, mut session: Principal, told_end: Timestamp) -> Reply {
+    pub(super) fn open(&mut self, mut session: Principal, told_end: Timestamp) -> Reply {
         self.number += 1;
         let access_key_id = format!("ASIA{:016}", self.number);
         let token = format!("session-token-{:08}-{}", self.number, "s".repeat(100));

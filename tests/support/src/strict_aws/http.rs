@@ -1,5 +1,7 @@
 //! The strict AWS over HTTP: the query protocol of STS, the JSON protocol of ECR, Signature Version 4.
 
+use std::net::SocketAddr;
+
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
@@ -15,6 +17,8 @@ use super::{AssumeRole, Fault, Refusal, Reply, Request, StrictAws};
 
 /// The strict AWS at a port of the loopback address.
 pub struct HttpServer {
+    /// Where it listens.
+    pub address: SocketAddr,
     url: String,
     server: JoinHandle<()>,
 }
@@ -22,12 +26,13 @@ pub struct HttpServer {
 impl HttpServer {
     pub async fn start(aws: StrictAws) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap();
+        let url = format!("http://{address}");
         let router = Router::new().fallback(handle).with_state(aws);
         let server = tokio::spawn(async move {
             axum::serve(listener, router).await.unwrap();
         });
-        Self { url, server }
+        Self { address, url, server }
     }
 
     /// Its endpoint, for both services.

@@ -4,12 +4,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_assume_role::aws::error::{Answer, Operation};
-use aws_assume_role::aws::{self, Aws, AwsError, Identity};
+use aws_assume_role::aws::{self, Aws, AwsError, Identity, Region, RegionSource};
 use aws_assume_role::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::{AssumeRole, Fault, Refusal, Reply, Request, StrictAws};
+
+/// The operator's own Region.
+const REGION: &str = "eu-west-1";
 
 /// The time after which the operator's real client gives a call up.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,6 +57,7 @@ impl InProcess {
         reply.map_err(|refusal| {
             let mut told = answer(operation, Some(&refusal.code), &refusal.message);
             told.retry_after = refusal.retry_after.map(Duration::from_secs);
+            told.date = Some(self.aws.now());
             AwsError::from_answer(refusal.status, told)
         })
     }
@@ -66,12 +70,13 @@ fn answer(operation: Operation, code: Option<&str>, message: &str) -> Answer {
         message: message.to_owned(),
         request_id: None,
         retry_after: None,
+        date: None,
     }
 }
 
 impl Aws for InProcess {
-    fn region(&self) -> &str {
-        "eu-west-1"
+    fn region(&self) -> Region {
+        Region::new(REGION, RegionSource::Environment)
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
@@ -82,7 +87,7 @@ impl Aws for InProcess {
             let reply = self.call(
                 Operation::GetCallerIdentity,
                 (&self.access_key_id, None),
-                self.region(),
+                REGION,
                 Request::GetCallerIdentity,
             );
             match reply.await? {
@@ -109,7 +114,7 @@ impl Aws for InProcess {
                 external_id: session.external_id.clone(),
                 source_identity: session.source_identity.clone(),
             };
-            let region = request.region.as_deref().unwrap_or(self.region());
+            let region = request.region.as_deref().unwrap_or(REGION);
             let reply = self.call(
                 Operation::AssumeRole,
                 (&self.access_key_id, None),

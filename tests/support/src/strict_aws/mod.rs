@@ -8,6 +8,7 @@ mod calls;
 pub mod http;
 pub mod in_process;
 pub mod policy;
+mod regions;
 mod rules;
 pub mod signature;
 mod state;
@@ -15,11 +16,12 @@ pub mod throttle;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
-use crate::fixtures::{ACCESS_KEY_ID, ACCOUNT, SECRET_ACCESS_KEY};
+use crate::fixtures::{ACCESS_KEY_ID, ACCOUNT, SECRET_ACCESS_KEY, role_arn};
 
 pub use calls::{AssumeRole, Call, Fault, Refusal, Reply, Request};
 use state::State;
@@ -43,6 +45,7 @@ impl StrictAws {
                 principals: HashMap::new(),
                 roles: HashMap::new(),
                 tokens: HashMap::new(),
+                regions: regions::Regions::default(),
                 buckets: HashMap::new(),
                 throttle: None,
                 fault_injector: None,
@@ -80,6 +83,60 @@ impl StrictAws {
             session: None,
         };
         self.state().principals.insert(access_key_id.to_owned(), user);
+    }
+
+    /// Gives out a session of a role, as an agent on the node does: its access key id, secret and token, good for an hour.
+    pub fn give_session(&self, role_name: &str, tags: &[(&str, &str)]) -> [String; 3] {
+        let expiration = self.now() + Duration::from_secs(3600);
+        let session = Principal {
+            secret: String::new(),
+            token: None,
+            arn: format!("arn:aws:sts::{ACCOUNT}:assumed-role/{role_name}/eks-pod"),
+            policies: vec![vec![allow_all()]],
+            session: Some(SessionFacts {
+                role_arn: role_arn(role_name),
+                expiration,
+                transitive_tags: tags
+                    .iter()
+                    .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+                    .collect(),
+                source_identity: None,
+            }),
+        };
+        match self.state().open(session, expiration) {
+            Reply::Session {
+                access_key_id,
+                secret,
+                token,
+                ..
+            } => [access_key_id, secret, token],
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    /// Ends a session before its time, as if all sessions of its role were revoked or its role made anew.
+    pub fn end_session(&self, access_key_id: &str) {
+        let now = self.now();
+        let mut state = self.state();
+        let principal = state.principals.get_mut(access_key_id);
+        if let Some(session) = principal.and_then(|principal| principal.session.as_mut()) {
+            session.expiration = now;
+        }
+    }
+
+    /// Takes an access key away.
+    pub fn remove_key(&self, access_key_id: &str) {
+        self.state().principals.remove(access_key_id);
+    }
+
+    /// Switches STS off in a Region.
+    pub fn switch_sts_off(&self, region: &str) {
+        self.state().regions.without_sts.insert(region.to_owned());
+    }
+
+    /// Switches an opt-in Region on.
+    pub fn switch_on(&self, region: &str) {
+        self.state().regions.enabled.insert(region.to_owned());
     }
 
     /// Makes a role, or another one of it.

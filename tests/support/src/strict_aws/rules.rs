@@ -15,6 +15,9 @@ use super::{AssumeRole, Principal, Refusal, Role, SessionFacts};
 /// The most that a packed policy may have, in bytes. AWS does not tell its compression; this is a stand-in for it.
 const PACKED_MAX: usize = 2048;
 
+/// How much more an inherited tag takes, so that the tags of EKS Pod Identity take about as much of the space as they do at AWS.
+const INHERITED_WEIGHT: usize = 4;
+
 /// The session that a request gives, and its end.
 pub(super) fn assume_role(
     caller: &Principal,
@@ -23,6 +26,7 @@ pub(super) fn assume_role(
     now: Timestamp,
 ) -> Result<(Principal, Timestamp), Refusal> {
     parameters(request)?;
+    packed(caller, request)?;
     let tags = tags(caller, request)?;
     let role = authorized(caller, role, request, &tags)?;
     let seconds = duration(caller, role, request)?;
@@ -153,17 +157,31 @@ fn policies(request: &AssumeRole) -> Result<(), Refusal> {
             ));
         }
     }
-    let tags: usize = request.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
-    let packed = policy.split_whitespace().collect::<String>().len() * 3 / 4 + tags;
-    if packed > PACKED_MAX {
-        let percent = packed * 100 / PACKED_MAX;
-        return Err(Refusal::new(
-            400,
-            "PackedPolicyTooLarge",
-            format!("Packed policy consumes {percent}% of allotted space, please use smaller policy."),
-        ));
-    }
     Ok(())
+}
+
+/// Policies and tags are packed together, and the tags that a session inherits with them.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html#id_session-tags_know>
+fn packed(caller: &Principal, request: &AssumeRole) -> Result<(), Refusal> {
+    let of_policy = request
+        .policy
+        .iter()
+        .map(|policy| policy.split_whitespace().collect::<String>().len() * 3 / 4)
+        .sum::<usize>();
+    let of_tags: usize = request.tags.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let inherited = caller.session.iter().flat_map(|session| &session.transitive_tags);
+    let of_inherited = inherited
+        .map(|(key, value)| (key.len() + value.len()) * INHERITED_WEIGHT)
+        .sum::<usize>();
+    let percent = (of_policy + of_tags + of_inherited) * 100 / PACKED_MAX;
+    if percent <= 100 {
+        return Ok(());
+    }
+    let message = match of_tags + of_inherited > of_policy {
+        true => format!("Packed size of session tags consumes {percent}% of allotted space."),
+        false => format!("Packed policy consumes {percent}% of allotted space, please use smaller policy."),
+    };
+    Err(Refusal::new(400, "PackedPolicyTooLarge", message))
 }
 
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html>

@@ -209,6 +209,41 @@ fn transitive_tags_are_inherited_and_cannot_be_set_again() {
 }
 
 #[test]
+fn inherited_tags_take_their_share_of_the_packed_size() {
+    let aws = aws();
+    let tags: Vec<_> = (0..5).map(|n| (format!("kubernetes-{n}"), "v".repeat(60))).collect();
+    let tags: Vec<_> = tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+    let [id, _, token] = aws.give_session("operator", &tags);
+    let policy = json!({"Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "x".repeat(800)}]});
+    let narrowed = AssumeRole {
+        policy: Some(policy.to_string()),
+        ..plain("open")
+    };
+    assert!(ask(&aws, (ACCESS_KEY_ID, None), narrowed.clone()).is_ok());
+    assert!(ask(&aws, (&id, Some(&token)), plain("open")).is_ok());
+    let refusal = ask(&aws, (&id, Some(&token)), narrowed).unwrap_err();
+    assert_eq!(refusal.code, "PackedPolicyTooLarge");
+    assert!(refusal.message.contains("session tags consumes"), "{}", refusal.message);
+}
+
+#[test]
+fn a_region_knows_whom_its_account_lets_in() {
+    let aws = aws();
+    let code = |region: &str| {
+        let request = Request::AssumeRole(plain("open"));
+        aws.answer(ACCESS_KEY_ID, None, region, &request, None)
+            .map_or_else(|refusal| refusal.code, |_| String::new())
+    };
+    assert_eq!(code("us-west-2"), "");
+    assert_eq!(code("af-south-1"), "InvalidClientTokenId");
+    assert_eq!(code("cn-north-1"), "InvalidClientTokenId");
+    aws.switch_on("af-south-1");
+    aws.switch_sts_off("us-west-2");
+    assert_eq!(code("af-south-1"), "");
+    assert_eq!(code("us-west-2"), "RegionDisabledException");
+}
+
+#[test]
 fn a_registry_token_carries_the_rights_of_its_session() {
     let aws = aws();
     let repository = |name: &str| format!("arn:aws:ecr:eu-west-1:{ACCOUNT}:repository/{name}");

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
 
+use super::regions::Regions;
 use super::throttle::Bucket;
 use super::{Call, Fault, Refusal, Request};
 
@@ -60,6 +61,7 @@ pub(super) struct State {
     pub(super) principals: HashMap<String, Principal>,
     pub(super) roles: HashMap<String, Role>,
     pub(super) tokens: HashMap<String, Token>,
+    pub(super) regions: Regions,
     pub(super) buckets: HashMap<String, Bucket>,
     pub(super) throttle: Option<(f64, f64)>,
     pub(super) fault_injector: Option<FaultInjector>,
