@@ -107,6 +107,8 @@ pub trait Cluster: Send + Sync + 'static {
 /// What happened to the resources.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WatchEvent {
+    /// The API server was heard, whatever it said.
+    Heard,
     /// A full list begins, at the start or after the watch was lost.
     ListStarted,
     /// One resource of the list.
@@ -122,6 +124,8 @@ pub enum WatchEvent {
 /// What happened to the Secrets that the operator has written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SecretEvent {
+    /// The API server was heard, whatever it said.
+    Heard,
     /// A full list begins.
     ListStarted,
     /// One Secret of the list.

@@ -10,6 +10,7 @@ use crate::aws::gate::{Gate, Limits};
 use crate::clock::{Clock, Skew};
 use crate::cluster::Cluster;
 use crate::refresh::schedule::shifted;
+use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
 /// What all actors share. Nothing in it is the state of a resource.
@@ -27,6 +28,8 @@ pub struct Context {
     pub gate: Gate,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where the supervisor gives its signs of life.
+    pub health: Health,
 }
 
 impl Context {
@@ -48,6 +51,7 @@ impl Context {
             skew: Skew::default(),
             gate: Gate::open(limits).await?,
             metrics,
+            health: Health::default(),
         })
     }
 

@@ -5,13 +5,11 @@
 
 mod children;
 mod clock;
+mod watches;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use k8s_openapi::jiff::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::time::Instant;
@@ -20,10 +18,12 @@ use tracing::info;
 
 use self::children::Child;
 use self::clock::check_clock;
+use self::watches::{Watch, forward};
 use super::context::Context;
 use super::role::{CyclePanicked, RoleMessage};
 use crate::cluster::{SecretEvent, WatchEvent};
 use crate::secret::ObservedSecret;
+use crate::telemetry::health::Heartbeat;
 use crate::telemetry::snapshot::Snapshot;
 
 /// How long the actors may take to end when the supervisor does. They abort their tasks and wait for them, which takes no time.
@@ -59,38 +59,11 @@ pub struct SupervisorState {
     actors: HashMap<ActorId, String>,
     /// The UIDs by namespace and name: a resource made again under its name has another UID.
     names: HashMap<(String, String), String>,
-    resources: Listing,
-    secrets: Listing,
+    resources: Watch,
+    secrets: Watch,
     clock_seen: (Instant, Timestamp),
     _watches: [AbortOnDropHandle<()>; 2],
     _clock: AbortOnDropHandle<()>,
-}
-
-/// How far a watch has come with its lists.
-#[derive(Default)]
-struct Listing {
-    /// The UIDs of the resources that a list under way has shown so far.
-    shown: Option<HashSet<String>>,
-    /// Whether a list has been complete once.
-    synced: bool,
-}
-
-impl Listing {
-    fn start(&mut self) {
-        self.shown = Some(HashSet::new());
-    }
-
-    fn show(&mut self, uid: &str) {
-        if let Some(shown) = &mut self.shown {
-            shown.insert(uid.to_owned());
-        }
-    }
-
-    /// The list is complete. Gives what it showed.
-    fn finish(&mut self) -> HashSet<String> {
-        self.synced = true;
-        self.shown.take().unwrap_or_default()
-    }
 }
 
 /// A watch ended.
@@ -116,7 +89,8 @@ impl Actor for Supervisor {
         context.gate.cell().link(myself.get_cell());
         let resources = context.cluster.watch();
         let secrets = context.cluster.watch_secrets();
-        Ok(SupervisorState {
+        let now = context.now();
+        let state = SupervisorState {
             _watches: [
                 forward(resources, &myself, |event| SupervisorMessage::Watched(Box::new(event))),
                 forward(secrets, &myself, SupervisorMessage::SecretWatched),
@@ -127,9 +101,11 @@ impl Actor for Supervisor {
             children: BTreeMap::new(),
             actors: HashMap::new(),
             names: HashMap::new(),
-            resources: Listing::default(),
-            secrets: Listing::default(),
-        })
+            resources: Watch::new(now),
+            secrets: Watch::new(now),
+        };
+        state.beat();
+        Ok(state)
     }
 
     async fn handle(
@@ -143,7 +119,10 @@ impl Actor for Supervisor {
             SupervisorMessage::SecretWatched(event) => state.secret_watched(event),
             SupervisorMessage::WatchEnded => return Err(WatchEnded.into()),
             SupervisorMessage::Restart(uid) => state.start(&myself, &uid).await?,
-            SupervisorMessage::CheckClock => state.compare_clocks(),
+            SupervisorMessage::CheckClock => {
+                state.compare_clocks();
+                state.beat();
+            }
             // Who has given up waiting needs no answer.
             SupervisorMessage::Snapshot(reply) if reply.is_closed() => {}
             SupervisorMessage::Snapshot(reply) => {
@@ -191,6 +170,10 @@ impl SupervisorState {
         event: WatchEvent,
     ) -> Result<(), ActorProcessingErr> {
         match event {
+            WatchEvent::Heard => {
+                self.resources.hear(self.context.now());
+                self.beat();
+            }
             WatchEvent::ListStarted => self.resources.start(),
             WatchEvent::Listed(resource) => {
                 self.resources.show(&resource.key.uid);
@@ -204,6 +187,7 @@ impl SupervisorState {
                     self.stop(&uid, "it is not in the list any more");
                 }
                 self.context.metrics.leader.set(1);
+                self.beat();
                 info!(resources = self.children.len(), "the resources are listed");
             }
             WatchEvent::Applied(resource) => self.seen(myself, resource).await?,
@@ -215,6 +199,10 @@ impl SupervisorState {
     /// Hands what happened to a Secret to the actor of the resource that controls it.
     fn secret_watched(&mut self, event: SecretEvent) {
         match event {
+            SecretEvent::Heard => {
+                self.secrets.hear(self.context.now());
+                self.beat();
+            }
             SecretEvent::ListStarted => self.secrets.start(),
             SecretEvent::Listed(secret) => {
                 if let Some(owner) = secret.controller_uid() {
@@ -227,6 +215,7 @@ impl SupervisorState {
                 for (_, child) in self.children.iter().filter(|(uid, _)| !listed.contains(*uid)) {
                     child.send(RoleMessage::SecretNotListed);
                 }
+                self.beat();
             }
             SecretEvent::Applied(secret) => self.tell_owner(secret, RoleMessage::SecretSeen),
             SecretEvent::Deleted(secret) => self.tell_owner(secret, RoleMessage::SecretLost),
@@ -239,14 +228,22 @@ impl SupervisorState {
         }
     }
 
+    /// Tells the probes that the mailbox is worked off, and how the watches are.
+    fn beat(&self) {
+        self.context.health.beat(Heartbeat {
+            at: Instant::now(),
+            watches: [self.resources.health("resources"), self.secrets.health("Secrets")],
+        });
+    }
+
     fn snapshot(&self) -> Snapshot {
         let resources = self.children.values().map(Child::standing);
         Snapshot {
-            synced: self.resources.synced && self.secrets.synced,
             actors: self.actors.len(),
             now: self.context.now(),
             skew_seconds: self.context.skew.get().as_secs(),
             gate: self.context.gate.standing(),
+            watches: [("resources", self.resources.heard()), ("secrets", self.secrets.heard())],
             resources: resources.collect(),
         }
     }
@@ -258,21 +255,4 @@ fn failure(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
         Some(panicked) => panicked.to_string(),
         None => "a handler failed".to_owned(),
     }
-}
-
-/// Sends what a watch brings to the supervisor, in order.
-fn forward<T: Send + 'static>(
-    mut events: BoxStream<'static, T>,
-    myself: &ActorRef<SupervisorMessage>,
-    message: fn(T) -> SupervisorMessage,
-) -> AbortOnDropHandle<()> {
-    let myself = myself.clone();
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        while let Some(event) = events.next().await {
-            if myself.cast(message(event)).is_err() {
-                return;
-            }
-        }
-        let _ = myself.cast(SupervisorMessage::WatchEnded);
-    }))
 }
