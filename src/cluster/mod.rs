@@ -2,10 +2,12 @@
 //!
 //! [`Cluster`] is the seam: the product puts [`kube::KubeCluster`] behind it, a simulation its own.
 
+pub mod connection;
 pub mod crd;
 pub mod error;
 pub mod event;
 pub mod kube;
+mod listening;
 pub mod watch;
 
 use futures::future::BoxFuture;
