@@ -110,3 +110,110 @@ async fn send(
         StreamBody::new(bounded.boxed())
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::pending;
+
+    use super::*;
+    use crate::cluster::{WatchEvent, watch::resources};
+
+    const EMPTY_LIST: &str =
+        r#"{"apiVersion":"pincette.net/v1","kind":"AWSAssumeRoleList","metadata":{"resourceVersion":"7"},"items":[]}"#;
+
+    /// What the API server makes of a request.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Answer {
+        /// None.
+        Nothing,
+        /// The head, and then no byte.
+        Head,
+        /// The whole answer. A watch ends at once with it.
+        Whole,
+    }
+
+    /// What one watch made of an API server within five minutes.
+    struct Seen {
+        lists: usize,
+        watches: usize,
+        events: Vec<WatchEvent>,
+    }
+
+    async fn within_five_minutes(list: Answer, watch: Answer) -> Seen {
+        let (lists, watches) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (list_counter, watch_counter) = (lists.clone(), watches.clone());
+        let service = service_fn(move |request: Request<Body>| {
+            let (answer, counter) = match is_watch(&request) {
+                true => (watch, &watch_counter),
+                false => (list, &list_counter),
+            };
+            counter.fetch_add(1, Ordering::SeqCst);
+            let text = if is_watch(&request) { "" } else { EMPTY_LIST };
+            async move {
+                let whole: Result<Frame<Bytes>, Infallible> = Ok(Frame::data(Bytes::from(text)));
+                let frames = match answer {
+                    Answer::Nothing => pending().await,
+                    Answer::Head => stream::pending().boxed(),
+                    Answer::Whole => stream::iter([whole]).boxed(),
+                };
+                Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
+            }
+        });
+        let mut stream = resources(Client::new(service, "default"));
+        let mut events = Vec::new();
+        let reading = async {
+            while let Some(event) = stream.next().await {
+                events.push(event);
+            }
+        };
+        let _ = timeout(Duration::from_secs(300), reading).await;
+        Seen {
+            lists: lists.load(Ordering::SeqCst),
+            watches: watches.load(Ordering::SeqCst),
+            events,
+        }
+    }
+
+    impl Seen {
+        fn heard(&self) -> usize {
+            let heard = self.events.iter().filter(|event| **event == WatchEvent::Heard);
+            heard.count()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_list_without_an_answer_is_asked_for_again() {
+        let seen = within_five_minutes(Answer::Nothing, Answer::Nothing).await;
+        assert!((8..=12).contains(&seen.lists), "{}", seen.lists);
+        assert_eq!((seen.watches, seen.heard()), (0, 0));
+        let seen = within_five_minutes(Answer::Head, Answer::Nothing).await;
+        assert!((8..=12).contains(&seen.lists), "{}", seen.lists);
+        assert!(!seen.events.contains(&WatchEvent::ListDone));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_without_an_answer_is_asked_for_again_and_not_heard() {
+        let seen = within_five_minutes(Answer::Whole, Answer::Nothing).await;
+        assert!((16..=20).contains(&seen.watches), "{}", seen.watches);
+        // The list was heard, and nothing since. The list is not made anew for it.
+        assert_eq!((seen.lists, seen.heard()), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_falls_silent_is_renewed_in_time() {
+        let seen = within_five_minutes(Answer::Whole, Answer::Head).await;
+        assert!((9..=12).contains(&seen.watches), "{}", seen.watches);
+        assert_eq!(seen.lists, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_ends_each_watch_at_once_is_not_asked_without_a_pause() {
+        let seen = within_five_minutes(Answer::Whole, Answer::Whole).await;
+        assert!((290..=301).contains(&seen.watches), "{}", seen.watches);
+        assert_eq!(seen.lists, 1);
+        assert!(seen.heard() > 200, "{}", seen.heard());
+    }
+}

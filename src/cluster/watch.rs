@@ -28,22 +28,29 @@ const PAGE_SIZE: u32 = 20;
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The longest pause. An API server that comes back is to be noticed within seconds.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// After so long without a failure the next one is the first again.
 const FORGIVEN: Duration = Duration::from_secs(15);
+
+/// How often the same failure is logged again while it lasts.
+const LOG_AGAIN: Duration = Duration::from_secs(60);
 
 /// Watches the resources of all namespaces.
 pub(super) fn resources(client: Client) -> BoxStream<'static, WatchEvent> {
     let (client, heard) = listening(client);
     let api: Api<DeserializeGuard<AWSAssumeRole>> = Api::all(client);
+    let mut log = FailureLog::default();
     let events = kube_watcher(api, configuration())
         .backoff(Pauses::default())
-        .filter_map(|result| {
+        .filter_map(move |result| {
             ready(match result {
                 Ok(event) => Some(resource_event(event)),
                 Err(error) => {
-                    warn!(error = %described(&error), "the watch on the resources failed and is set up again");
+                    let error = described(&error);
+                    if log.is_news(&error) {
+                        warn!(error, "the watch on the resources failed and is set up again");
+                    }
                     None
                 }
             })
@@ -57,13 +64,17 @@ pub(super) fn secrets(client: Client) -> BoxStream<'static, SecretEvent> {
     let api: Api<PartialObjectMeta<Secret>> = Api::all(client);
     let (label, value) = MANAGED_BY_LABEL;
     let labelled = configuration().labels(&format!("{label}={value}"));
+    let mut log = FailureLog::default();
     let events = kube_watcher(api, labelled)
         .backoff(Pauses::default())
-        .filter_map(|result| {
+        .filter_map(move |result| {
             ready(match result {
                 Ok(event) => Some(secret_event(event)),
                 Err(error) => {
-                    warn!(%error, "the watch on the Secrets failed and is set up again");
+                    let error = error.to_string();
+                    if log.is_news(&error) {
+                        warn!(error, "the watch on the Secrets failed and is set up again");
+                    }
                     None
                 }
             })
@@ -73,6 +84,23 @@ pub(super) fn secrets(client: Client) -> BoxStream<'static, SecretEvent> {
 
 fn configuration() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE_SIZE)
+}
+
+/// Keeps the log readable: attempts follow each other within seconds, for as long as the API server is away.
+#[derive(Default)]
+struct FailureLog(Option<(Instant, String)>);
+
+impl FailureLog {
+    fn is_news(&mut self, error: &str) -> bool {
+        if let Some((logged, last)) = &self.0
+            && last == error
+            && logged.elapsed() < LOG_AGAIN
+        {
+            return false;
+        }
+        self.0 = Some((Instant::now(), error.to_owned()));
+        true
+    }
 }
 
 /// The pauses after failures.
@@ -163,5 +191,14 @@ mod tests {
         assert!(pause >= LONGEST_PAUSE / 2, "{pause:?}");
         tokio::time::advance(FORGIVEN + Duration::from_secs(1)).await;
         assert!(pauses.next().unwrap() <= FIRST_PAUSE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_lasts_is_logged_once_a_minute() {
+        let mut log = FailureLog::default();
+        assert!(log.is_news("refused") && !log.is_news("refused"));
+        assert!(log.is_news("silent"));
+        tokio::time::advance(LOG_AGAIN).await;
+        assert!(log.is_news("silent") && !log.is_news("silent"));
     }
 }
