@@ -12,6 +12,7 @@ mod a_refresh_is_a_trace;
 mod a_refusal_is_explained;
 mod a_secret_is_put_right;
 mod a_session_is_as_asked_for;
+mod a_silent_connection_is_noticed;
 mod a_spec_change_takes_effect;
 mod a_status_is_stored_whole;
 mod a_wrong_resource_is_refused;

@@ -15,6 +15,7 @@ pub mod operator;
 pub mod process;
 pub mod prometheus;
 pub mod strict_aws;
+pub mod tcp_proxy;
 pub mod traces;
 pub mod world;
 
