@@ -16,16 +16,18 @@ use super::Operator;
 use crate::aws::identity::KnownIdentity;
 use crate::aws::sdk::SdkAws;
 use crate::clock::SystemClock;
+use crate::cluster::connection::connect;
 use crate::cluster::crd;
-use crate::cluster::kube::{KubeCluster, connect};
+use crate::cluster::kube::KubeCluster;
 use crate::operator::context::Context;
 use crate::operator::renderer::Renderer;
 use crate::operator::supervisor::{Supervisor, SupervisorMessage};
 use crate::telemetry;
+use crate::telemetry::health::Health;
 use crate::telemetry::measured_aws::MeasuredAws;
 use crate::telemetry::measured_cluster::MeasuredCluster;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::server::{self, Answer};
+use crate::telemetry::server;
 use crate::telemetry::traces::Traces;
 
 /// How long stopping may take before the process ends regardless. Within a pod's grace period of 30 s.
@@ -65,9 +67,10 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     let metrics = Metrics::default().with_process();
+    let health = Health::default();
     let running = Arc::new(OnceLock::new());
     let address = operator.http_address;
-    let _server = server::serve(address, metrics.clone(), ask(running.clone()))
+    let _server = server::serve(address, metrics.clone(), health.clone(), ask(running.clone()))
         .await
         .map_err(|error| format!("{address} cannot be served: {error}. Choose another --http-address."))?;
 
@@ -87,6 +90,7 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
         metrics,
     )
     .await?;
+    let context = Context { health, ..context };
     let (supervisor, mut ended) = Supervisor::spawn(None, Supervisor, context).await?;
     // It is set here only.
     let _ = running.set(supervisor.clone());
@@ -121,12 +125,9 @@ fn ask(running: Arc<OnceLock<ActorRef<SupervisorMessage>>>) -> server::Ask {
     Arc::new(move || {
         let supervisor = running.get().cloned();
         async move {
-            let Some(supervisor) = supervisor else {
-                return Answer::Starting;
-            };
-            match supervisor.call(SupervisorMessage::Snapshot, None).await {
-                Ok(CallResult::Success(snapshot)) => Answer::Snapshot(snapshot),
-                _ => Answer::Gone,
+            match supervisor?.call(SupervisorMessage::Snapshot, None).await {
+                Ok(CallResult::Success(snapshot)) => Some(snapshot),
+                _ => None,
             }
         }
         .boxed()

@@ -13,14 +13,11 @@ use k8s_openapi::api::events::v1::Event as EventObject;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::client::ClientBuilder;
 use kube::core::{PartialObjectMeta, Request};
 use kube::{Api, Client, Resource as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
-use tower::util::MapResponseLayer;
-use tracing::Span;
 
 use super::{Cluster, ClusterError, Event, SecretEvent, WatchEvent, event, watch};
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
@@ -57,33 +54,6 @@ pub struct KubeCluster {
 }
 
 type Metadata<K> = PartialObjectMeta<K>;
-
-/// A client for the cluster of the environment, that leaves it to the operator when to try again, and records the HTTP status of each answer
-/// on the span of who asked.
-///
-/// # Errors
-/// When the environment names no cluster, or one that cannot be spoken to.
-pub async fn connect() -> Result<Client, ConnectError> {
-    let mut config = kube::Config::infer().await?;
-    config.default_retry = false;
-    let recorded = MapResponseLayer::new(|response: http::Response<_>| {
-        // A number only in this width: the others reach OpenTelemetry as text.
-        Span::current().record("http.response.status_code", i64::from(response.status().as_u16()));
-        response
-    });
-    Ok(ClientBuilder::try_from(config)?.with_layer(&recorded).build())
-}
-
-/// Why there is no client.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    /// No kubeconfig, and no pod's ServiceAccount.
-    #[error("no cluster is named: set KUBECONFIG, or run in a pod: {0}")]
-    Unnamed(#[from] kube::config::InferConfigError),
-    /// What is named cannot be used.
-    #[error("the cluster that is named cannot be used: {0}")]
-    Unusable(#[from] kube::Error),
-}
 
 impl KubeCluster {
     /// Uses a client for everything. The instance is named in events.

@@ -2,10 +2,12 @@
 //!
 //! [`Cluster`] is the seam: the product puts [`kube::KubeCluster`] behind it, a simulation its own.
 
+pub mod connection;
 pub mod crd;
 pub mod error;
 pub mod event;
 pub mod kube;
+mod listening;
 pub mod watch;
 
 use futures::future::BoxFuture;
@@ -113,6 +115,8 @@ pub trait Cluster: Send + Sync + 'static {
 /// What happened to the resources.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WatchEvent {
+    /// The API server was heard, whatever it said.
+    Heard,
     /// A full list begins, at the start or after the watch was lost.
     ListStarted,
     /// One resource of the list.
@@ -128,6 +132,8 @@ pub enum WatchEvent {
 /// What happened to the Secrets that the operator has written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SecretEvent {
+    /// The API server was heard, whatever it said.
+    Heard,
     /// A full list begins.
     ListStarted,
     /// One Secret of the list.

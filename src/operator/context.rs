@@ -11,6 +11,7 @@ use crate::aws::gate::{Gate, Limits};
 use crate::clock::{Clock, Skew};
 use crate::cluster::Cluster;
 use crate::refresh::schedule::shifted;
+use crate::telemetry::health::Health;
 use crate::telemetry::metrics::Metrics;
 
 /// What all actors share. Nothing in it is the state of a resource.
@@ -30,6 +31,8 @@ pub struct Context {
     pub renderer: Renderer,
     /// What is counted.
     pub metrics: Metrics,
+    /// Where the supervisor gives its signs of life.
+    pub health: Health,
 }
 
 impl Context {
@@ -53,6 +56,7 @@ impl Context {
             gate: Gate::open(limits).await?,
             renderer,
             metrics,
+            health: Health::default(),
         })
     }
 

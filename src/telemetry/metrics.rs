@@ -208,6 +208,16 @@ fn families_of(snapshot: &Snapshot) -> Result<Vec<MetricFamily>, prometheus::Err
     waiting.set(number(snapshot.gate.waiting));
     in_flight.set(number(snapshot.gate.in_flight));
     rate.set(snapshot.gate.rate);
+    let heard = GaugeVec::new(
+        Opts::new(
+            "aws_assume_role_watch_last_heard_timestamp_seconds",
+            "When something was last heard of a watch on the API server, or when the operator started.",
+        ),
+        &["watch"],
+    )?;
+    for (watch, moment) in snapshot.watches {
+        heard.with_label_values(&[watch]).set(seconds(moment));
+    }
     for state in State::iter() {
         resources.with_label_values(&[word(state)]).set(0.0);
     }
@@ -230,7 +240,7 @@ fn families_of(snapshot: &Snapshot) -> Result<Vec<MetricFamily>, prometheus::Err
     }
     actors.set(number(snapshot.actors));
     skew.set(snapshot.skew_seconds);
-    let vectors = [valid, expiration, issued, due, failures, resources];
+    let vectors = [valid, expiration, issued, due, failures, resources, heard];
     let families = vectors.iter().flat_map(Collector::collect);
     // A family without a series cannot be written down.
     let families = families.filter(|family| !family.get_metric().is_empty());
@@ -284,7 +294,6 @@ mod tests {
             (key, standing)
         });
         Snapshot {
-            synced: true,
             actors: names.len(),
             now: at(100).unwrap(),
             skew_seconds: -3,
@@ -293,6 +302,7 @@ mod tests {
                 in_flight: 2,
                 rate: 12.5,
             },
+            watches: [("resources", at(90).unwrap()), ("secrets", at(95).unwrap())],
             resources: resources.collect(),
         }
     }
@@ -315,6 +325,7 @@ mod tests {
             "aws_assume_role_gate_waiting 4",
             "aws_assume_role_gate_in_flight 2",
             "aws_assume_role_gate_rate 12.5",
+            r#"aws_assume_role_watch_last_heard_timestamp_seconds{watch="secrets"} 95"#,
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
         }

@@ -1,9 +1,10 @@
 //! What the operator shows of itself: logs, traces, metrics, and whether it is well. Credentials are in none of it.
 //!
-//! It watches by wrapping ([`measured_aws`], [`measured_cluster`]) or is fed by the actors ([`recorder`], [`snapshot`]). What it watches does
+//! It watches by wrapping ([`measured_aws`], [`measured_cluster`]) or is fed by the actors ([`recorder`], [`snapshot`], [`health`]). What it watches does
 //! not know it.
 
 pub mod exporter;
+pub mod health;
 pub mod logs;
 pub mod measured_aws;
 pub mod measured_cluster;

@@ -9,8 +9,6 @@ use crate::spec::ResourceKey;
 /// How things stand. Made anew for everyone who asks: nothing of a resource outlives it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// Whether all resources and all Secrets were listed once.
-    pub synced: bool,
     /// How many role actors are alive.
     pub actors: usize,
     /// The present, by AWS's clock.
@@ -19,6 +17,8 @@ pub struct Snapshot {
     pub skew_seconds: i64,
     /// The gate before AWS.
     pub gate: GateStanding,
+    /// When each watch was last heard, or began, by AWS's clock. The names are those of the metric.
+    pub watches: [(&'static str, Timestamp); 2],
     /// The resources.
     pub resources: Vec<(ResourceKey, Standing)>,
 }

@@ -5,12 +5,11 @@
 
 mod children;
 mod clock;
+mod watches;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::stream::BoxStream;
 use k8s_openapi::jiff::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::time::Instant;
@@ -19,10 +18,12 @@ use tracing::info;
 
 use self::children::Child;
 use self::clock::check_clock;
+use self::watches::{Watch, forward};
 use super::context::Context;
 use super::role::{CyclePanicked, RoleMessage};
 use crate::cluster::{SecretEvent, WatchEvent};
 use crate::secret::ObservedSecret;
+use crate::telemetry::health::Heartbeat;
 use crate::telemetry::snapshot::Snapshot;
 
 /// How long the actors may take to end when the supervisor does. They abort their tasks and wait for them, which takes no time.
@@ -60,40 +61,13 @@ pub struct SupervisorState {
     names: HashMap<(String, String), String>,
     /// The UIDs by namespace and the name of the Secret that they ask for.
     wanted_secrets: HashMap<(String, String), BTreeSet<String>>,
-    resources: Listing,
-    secrets: Listing,
+    resources: Watch,
+    secrets: Watch,
     clock_seen: (Instant, Timestamp),
     _resource_watch: AbortOnDropHandle<()>,
     /// It begins when the resources are listed, so that each Secret finds its resource.
     secret_watch: Option<AbortOnDropHandle<()>>,
     _clock: AbortOnDropHandle<()>,
-}
-
-/// How far a watch has come with its lists.
-#[derive(Default)]
-struct Listing {
-    /// The UIDs of the resources that a list under way has shown so far.
-    shown: Option<HashSet<String>>,
-    /// Whether a list has been complete once.
-    synced: bool,
-}
-
-impl Listing {
-    fn start(&mut self) {
-        self.shown = Some(HashSet::new());
-    }
-
-    fn show(&mut self, uid: &str) {
-        if let Some(shown) = &mut self.shown {
-            shown.insert(uid.to_owned());
-        }
-    }
-
-    /// The list is complete. Gives what it showed.
-    fn finish(&mut self) -> HashSet<String> {
-        self.synced = true;
-        self.shown.take().unwrap_or_default()
-    }
 }
 
 /// A watch ended.
@@ -121,7 +95,8 @@ impl Actor for Supervisor {
             renderer.link(myself.get_cell());
         }
         let resources = context.cluster.watch();
-        Ok(SupervisorState {
+        let now = context.now();
+        let state = SupervisorState {
             _resource_watch: forward(resources, &myself, |event| SupervisorMessage::Watched(Box::new(event))),
             secret_watch: None,
             _clock: check_clock(&myself),
@@ -131,9 +106,11 @@ impl Actor for Supervisor {
             actors: HashMap::new(),
             names: HashMap::new(),
             wanted_secrets: HashMap::new(),
-            resources: Listing::default(),
-            secrets: Listing::default(),
-        })
+            resources: Watch::new(now),
+            secrets: Watch::new(now),
+        };
+        state.beat();
+        Ok(state)
     }
 
     async fn handle(
@@ -147,7 +124,10 @@ impl Actor for Supervisor {
             SupervisorMessage::SecretWatched(event) => state.secret_watched(event),
             SupervisorMessage::WatchEnded => return Err(WatchEnded.into()),
             SupervisorMessage::Restart(uid) => state.start(&myself, &uid).await?,
-            SupervisorMessage::CheckClock => state.compare_clocks(),
+            SupervisorMessage::CheckClock => {
+                state.compare_clocks();
+                state.beat();
+            }
             // Who has given up waiting needs no answer.
             SupervisorMessage::Snapshot(reply) if reply.is_closed() => {}
             SupervisorMessage::Snapshot(reply) => {
@@ -201,6 +181,10 @@ impl SupervisorState {
         event: WatchEvent,
     ) -> Result<(), ActorProcessingErr> {
         match event {
+            WatchEvent::Heard => {
+                self.resources.hear(self.context.now());
+                self.beat();
+            }
             WatchEvent::ListStarted => self.resources.start(),
             WatchEvent::Listed(resource) => {
                 self.resources.show(&resource.key.uid);
@@ -218,6 +202,7 @@ impl SupervisorState {
                     let secrets = self.context.cluster.watch_secrets();
                     self.secret_watch = Some(forward(secrets, myself, SupervisorMessage::SecretWatched));
                 }
+                self.beat();
                 info!(resources = self.children.len(), "the resources are listed");
             }
             WatchEvent::Applied(resource) => self.seen(myself, resource).await?,
@@ -229,6 +214,10 @@ impl SupervisorState {
     /// Hands what happened to a Secret to the actors whom it concerns.
     fn secret_watched(&mut self, event: SecretEvent) {
         match event {
+            SecretEvent::Heard => {
+                self.secrets.hear(self.context.now());
+                self.beat();
+            }
             SecretEvent::ListStarted => self.secrets.start(),
             SecretEvent::Listed(secret) => {
                 for uid in self.concerned(&secret) {
@@ -241,6 +230,7 @@ impl SupervisorState {
                 for (_, child) in self.children.iter().filter(|(uid, _)| !listed.contains(*uid)) {
                     child.send(RoleMessage::SecretNotListed);
                 }
+                self.beat();
             }
             SecretEvent::Applied(secret) => {
                 for uid in self.concerned(&secret) {
@@ -270,14 +260,22 @@ impl SupervisorState {
         uids
     }
 
+    /// Tells the probes that the mailbox is worked off, and how the watches are.
+    fn beat(&self) {
+        self.context.health.beat(Heartbeat {
+            at: Instant::now(),
+            watches: [self.resources.health("resources"), self.secrets.health("Secrets")],
+        });
+    }
+
     fn snapshot(&self) -> Snapshot {
         let resources = self.children.values().map(Child::standing);
         Snapshot {
-            synced: self.resources.synced && self.secrets.synced,
             actors: self.actors.len(),
             now: self.context.now(),
             skew_seconds: self.context.skew.get().as_secs(),
             gate: self.context.gate.standing(),
+            watches: [("resources", self.resources.heard()), ("secrets", self.secrets.heard())],
             resources: resources.collect(),
         }
     }
@@ -289,23 +287,6 @@ fn failure(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
         Some(panicked) => panicked.to_string(),
         None => "a handler failed".to_owned(),
     }
-}
-
-/// Sends what a watch brings to the supervisor, in order.
-fn forward<T: Send + 'static>(
-    mut events: BoxStream<'static, T>,
-    myself: &ActorRef<SupervisorMessage>,
-    message: fn(T) -> SupervisorMessage,
-) -> AbortOnDropHandle<()> {
-    let myself = myself.clone();
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        while let Some(event) = events.next().await {
-            if myself.cast(message(event)).is_err() {
-                return;
-            }
-        }
-        let _ = myself.cast(SupervisorMessage::WatchEnded);
-    }))
 }
 
 #[cfg(test)]

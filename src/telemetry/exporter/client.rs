@@ -50,3 +50,51 @@ fn cause_of(error: &(dyn Error + Send + Sync + 'static)) -> String {
         None => "the request could not be made".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use futures::executor::block_on;
+
+    use super::*;
+    use crate::telemetry::exporter::tls::Tls;
+
+    /// A token that goes along must reach nobody but the collector that was named.
+    #[test]
+    fn a_redirect_is_not_followed() {
+        let elsewhere = TcpListener::bind("127.0.0.1:0").unwrap();
+        elsewhere.set_nonblocking(true).unwrap();
+        let target = elsewhere.local_addr().unwrap();
+        for status in [
+            "301 Moved",
+            "302 Found",
+            "307 Temporary Redirect",
+            "308 Permanent Redirect",
+        ] {
+            let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+            let url = format!("http://{}/v1/traces", collector.local_addr().unwrap());
+            let redirecting = std::thread::spawn(move || {
+                let (mut connection, _) = collector.accept().unwrap();
+                let mut request = [0; 4096];
+                let _ = connection.read(&mut request).unwrap();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\nLocation: http://{target}/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                connection.write_all(answer.as_bytes()).unwrap();
+            });
+            let client = Tls::read(&|_| None).unwrap().client(Duration::from_secs(5)).unwrap();
+            let (client, _) = Client::new(client);
+            let request = Request::post(url)
+                .header("x-token", "secret")
+                .body(Bytes::from("spans"));
+            let answer = block_on(client.send_bytes(request.unwrap())).unwrap();
+            // It is no success, so the exporter says that the spans were not taken.
+            assert!(answer.status().is_redirection(), "{}", answer.status());
+            redirecting.join().unwrap();
+            assert!(elsewhere.accept().is_err(), "{status} was followed");
+        }
+    }
+}

@@ -105,7 +105,11 @@ impl Tls {
 
     /// The client for HTTP.
     pub(super) fn client(&self, timeout: Duration) -> Result<reqwest::blocking::Client, TracesError> {
-        let mut client = reqwest::blocking::Client::builder().timeout(timeout);
+        // Another server would be handed the headers too, and with them the token.
+        let redirects = reqwest::redirect::Policy::none();
+        let mut client = reqwest::blocking::Client::builder()
+            .timeout(timeout)
+            .redirect(redirects);
         if let Some(authorities) = self.authorities()? {
             client = client.tls_certs_only(authorities);
         }

@@ -23,6 +23,8 @@ pub const OPERATOR_NAMESPACE: &str = "aws-assume-role";
 /// The chart's ServiceAccount.
 pub const OPERATOR_SERVICE_ACCOUNT: &str = "aws-assume-role-controller";
 
+const API_SERVER: &str = "kube-apiserver";
+
 /// Metadata of every request of the operator, when it is answered. The rest of the control plane is not of interest.
 const AUDIT_POLICY: &str = r#"
 apiVersion: audit.k8s.io/v1
@@ -41,7 +43,10 @@ pub struct ControlPlane {
     client: Client,
     // The order is that of the stopping.
     _controller_manager: Process,
-    _api_server: Process,
+    api_server: Option<Process>,
+    api_server_command: Command,
+    /// How many requests were denied by an API server that was just starting. It does not know its roles then.
+    denied_at_start: usize,
     _etcd: Process,
 }
 
@@ -52,16 +57,10 @@ impl ControlPlane {
         let etcd_url = format!("http://127.0.0.1:{}", free_port());
         let etcd = start_etcd(folder, &etcd_url);
         let port = free_port();
-        let mut api_server = start_api_server(folder, &etcd_url, port);
+        let api_server_command = api_server_command(folder, &etcd_url, port);
+        let mut api_server = Process::start(API_SERVER, folder, &api_server_command);
         let admin = write_kubeconfig(folder, "kubeconfig", port, "admin-token");
-        let client = wait_for("the API server", Duration::from_secs(60), async || {
-            api_server.must_run();
-            let client = client(&admin).await?;
-            let request = http::Request::get("/readyz").body(Vec::new()).ok()?;
-            let ready = client.request_text(request).await.ok()? == "ok";
-            ready.then_some(client)
-        })
-        .await;
+        let client = ready(&mut api_server, &admin).await;
         install_chart(folder, &admin);
         // After the custom resource definition: its garbage collector learns of kinds at its start, or half a minute later.
         let controller_manager = start_controller_manager(folder, &admin);
@@ -70,7 +69,9 @@ impl ControlPlane {
             admin,
             client,
             _controller_manager: controller_manager,
-            _api_server: api_server,
+            api_server: Some(api_server),
+            api_server_command,
+            denied_at_start: 0,
             _etcd: etcd,
         }
     }
@@ -87,6 +88,15 @@ impl ControlPlane {
 
     /// A kubeconfig with a token of the chart's own ServiceAccount, so that the chart's RBAC is what the operator lives by.
     pub fn operator_kubeconfig(&self) -> PathBuf {
+        self.write_operator_kubeconfig("operator.kubeconfig", self.port())
+    }
+
+    /// The same, through another port of the loopback address.
+    pub fn operator_kubeconfig_through(&self, port: u16) -> PathBuf {
+        self.write_operator_kubeconfig(&format!("operator-{port}.kubeconfig"), port)
+    }
+
+    fn write_operator_kubeconfig(&self, name: &str, port: u16) -> PathBuf {
         let token = self.kubectl_ok(&[
             "create",
             "token",
@@ -95,11 +105,30 @@ impl ControlPlane {
             OPERATOR_NAMESPACE,
             "--duration=24h",
         ]);
-        let url = fs::read_to_string(&self.admin).unwrap();
-        let config: Value = serde_json::from_str(&url).unwrap();
+        write_kubeconfig(&self.folder, name, port, token.trim())
+    }
+
+    /// The port of the API server.
+    pub fn port(&self) -> u16 {
+        let config = fs::read_to_string(&self.admin).unwrap();
+        let config: Value = serde_json::from_str(&config).unwrap();
         let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
-        let port = server.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap();
-        write_kubeconfig(&self.folder, "operator.kubeconfig", port, token.trim())
+        server.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap()
+    }
+
+    /// Ends the API server from one moment to the next.
+    pub fn kill_api_server(&mut self) {
+        let mut api_server = self.api_server.take().expect("an API server that runs");
+        api_server.signal("KILL");
+        api_server.wait();
+    }
+
+    /// Starts it again and waits until it is ready.
+    pub async fn restart_api_server(&mut self) {
+        let mut api_server = Process::start(API_SERVER, &self.folder, &self.api_server_command);
+        ready(&mut api_server, &self.admin).await;
+        self.api_server = Some(api_server);
+        self.denied_at_start = self.all_denied().count();
     }
 
     /// Runs kubectl with something on its standard input.
@@ -140,12 +169,27 @@ impl ControlPlane {
 
     /// The operator's requests that were not allowed.
     pub fn denied(&self) -> Vec<String> {
-        self.audit()
-            .iter()
+        self.all_denied().skip(self.denied_at_start).collect()
+    }
+
+    fn all_denied(&self) -> impl Iterator<Item = String> {
+        let events = self.audit().into_iter();
+        events
             .filter(|event| event["annotations"]["authorization.k8s.io/decision"] == "forbid")
             .map(|event| format!("{} {}", event["verb"], event["requestURI"]))
-            .collect()
     }
+}
+
+/// A client for an API server as soon as it is ready.
+async fn ready(api_server: &mut Process, admin: &Path) -> Client {
+    wait_for("the API server", Duration::from_secs(60), async || {
+        api_server.must_run();
+        let client = client(admin).await?;
+        let request = http::Request::get("/readyz").body(Vec::new()).ok()?;
+        let ready = client.request_text(request).await.ok()? == "ok";
+        ready.then_some(client)
+    })
+    .await
 }
 
 async fn client(kubeconfig: &Path) -> Option<Client> {
@@ -167,7 +211,8 @@ fn start_etcd(folder: &Path, url: &str) -> Process {
     Process::start("etcd", folder, &command)
 }
 
-fn start_api_server(folder: &Path, etcd_url: &str, port: u16) -> Process {
+/// Its keys are made here, so that the same command starts one that knows the tokens of the one before.
+fn api_server_command(folder: &Path, etcd_url: &str, port: u16) -> Command {
     let file = |name: &str| folder.join(name).display().to_string();
     let (private, public) = key_pair();
     fs::write(folder.join("service-accounts.key"), private).unwrap();
@@ -195,7 +240,7 @@ fn start_api_server(folder: &Path, etcd_url: &str, port: u16) -> Process {
             "--authorization-mode=RBAC",
             "--watch-cache=true",
         ]);
-    Process::start("kube-apiserver", folder, &command)
+    command
 }
 
 fn start_controller_manager(folder: &Path, kubeconfig: &Path) -> Process {

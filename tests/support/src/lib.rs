@@ -17,6 +17,7 @@ pub mod pod_identity;
 pub mod process;
 pub mod prometheus;
 pub mod strict_aws;
+pub mod tcp_proxy;
 pub mod tls_front;
 pub mod traces;
 pub mod world;

@@ -1,0 +1,95 @@
+//! The metrics for whoever asks: written once for all who ask within a second.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::Ask;
+use super::connections::BUFFER;
+use crate::telemetry::metrics::{self, Metrics};
+
+/// How long the text is good for.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How long the supervisor may take to say how things stand. The text leaves it out otherwise.
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many are given the text at the same time. Each may hold on to a text of its own, which with many resources is large.
+const AT_ONCE: usize = 8;
+
+/// How long another one waits for a place.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(3);
+
+#[derive(Clone)]
+pub(super) struct Scrapes(Arc<Shared>);
+
+struct Shared {
+    metrics: Metrics,
+    ask: Ask,
+    places: Arc<Semaphore>,
+    /// Whoever finds it old makes it anew, while the others wait.
+    text: Mutex<Option<(Instant, Bytes)>>,
+}
+
+impl Scrapes {
+    pub(super) fn new(metrics: Metrics, ask: Ask) -> Self {
+        Self(Arc::new(Shared {
+            metrics,
+            ask,
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            text: Mutex::new(None),
+        }))
+    }
+
+    pub(super) async fn answer(&self) -> Response {
+        let place = tokio::time::timeout(PLACE_TIMEOUT, self.0.places.clone().acquire_owned()).await;
+        let Ok(Ok(place)) = place else {
+            let retry = [(header::RETRY_AFTER, "5")];
+            return (StatusCode::SERVICE_UNAVAILABLE, retry, "too many ask for the metrics\n").into_response();
+        };
+        match self.text().await {
+            Ok(text) => {
+                let headers = [
+                    (header::CONTENT_TYPE, metrics::TEXT.to_owned()),
+                    (header::CONTENT_LENGTH, text.len().to_string()),
+                ];
+                (headers, in_pieces(text, place)).into_response()
+            }
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        }
+    }
+
+    async fn text(&self) -> Result<Bytes, prometheus::Error> {
+        let mut text = self.0.text.lock().await;
+        if let Some((made, text)) = text.as_ref()
+            && made.elapsed() < FRESH
+        {
+            return Ok(text.clone());
+        }
+        let snapshot = tokio::time::timeout(ASK_TIMEOUT, (self.0.ask)()).await;
+        let written = self.0.metrics.text(snapshot.ok().flatten().as_ref())?;
+        let written = Bytes::from(written);
+        *text = Some((Instant::now(), written.clone()));
+        Ok(written)
+    }
+}
+
+/// The text as a body that keeps the place until almost all of it is sent. Pieces are copied, so that one that waits in a buffer does not
+/// keep the whole text.
+fn in_pieces(text: Bytes, place: OwnedSemaphorePermit) -> Body {
+    let pieces = stream::unfold((text, place), |(mut text, place)| async move {
+        if text.is_empty() {
+            return None;
+        }
+        let piece = text.split_to(text.len().min(BUFFER));
+        let piece: Result<_, std::convert::Infallible> = Ok(Bytes::copy_from_slice(&piece));
+        Some((piece, (text, place)))
+    });
+    Body::from_stream(pieces)
+}
