@@ -73,7 +73,7 @@ async fn a_new_resource_gets_its_secret_and_then_a_status_that_says_so() {
         said("True", Reason::Issued)
     );
     let next = report.memory.next.unwrap();
-    assert!((at(540)..=at(600)).contains(&next.at), "{}", next.at);
+    assert!((at(405)..=at(450)).contains(&next.at), "{}", next.at);
     let told = statuses[1].next_refresh_time.as_ref().unwrap().0;
     assert_eq!(told.as_second(), next.at.as_second());
     assert!(report.memory.status.written);

@@ -144,14 +144,14 @@ async fn a_stop_ends_the_timer() {
 #[tokio::test(start_paused = true)]
 async fn the_next_cycle_begins_when_it_is_due_and_no_sooner() {
     let role = Role::waiting().await;
-    pass(539).await;
+    pass(404).await;
     assert_eq!(role.world.aws.calls(), 1);
-    pass(61).await;
+    pass(47).await;
     assert_eq!(role.world.aws.calls(), 2);
-    assert!(role.world.cluster.secret("secret").unwrap().expiration() > Some(at(1439)));
+    assert!(role.world.cluster.secret("secret").unwrap().expiration() > Some(at(1304)));
     pass(24 * 3600).await;
     let calls = role.world.aws.calls();
-    assert!((144..=163).contains(&calls), "{calls} in a day");
+    assert!((192..=214).contains(&calls), "{calls} in a day");
 }
 
 #[tokio::test(start_paused = true)]
@@ -201,7 +201,7 @@ async fn a_late_report_of_a_task_that_was_aborted_is_ignored() {
     assert_eq!(role.actor.get_status(), ActorStatus::Running);
     assert_eq!(role.state(), State::Ready);
     assert_eq!(role.world.cluster.events(), published);
-    pass(500).await;
+    pass(390).await;
     assert_eq!(role.world.cluster.take_calls(), [], "it still waits for its own time");
 }
 
@@ -216,7 +216,7 @@ async fn a_clock_that_jumps_while_a_task_runs_does_not_lose_its_report() {
     assert_eq!((role.world.aws.calls(), role.world.aws.given_up()), (2, 0));
     assert!(role.world.cluster.secret("secret").unwrap().answers("1"));
     assert!(role.standing.borrow().expiration >= Some(at(1490)));
-    pass(500).await;
+    pass(390).await;
     assert_eq!(role.world.aws.calls(), 2, "the timer is that of the new credentials");
     pass(100).await;
     assert_eq!(role.world.aws.calls(), 3);
