@@ -65,7 +65,7 @@ async fn tags_of_pod_identity_that_fill_the_policy_are_named() {
         &[
             ("eks-cluster-arn", &cluster),
             ("kubernetes-namespace", &"n".repeat(60)),
-            ("kubernetes-service-account", &"s".repeat(60)),
+            ("kubernetes-service-account", &"s".repeat(120)),
             ("kubernetes-pod-name", &"p".repeat(63)),
             ("kubernetes-pod-uid", &"u".repeat(36)),
         ],
