@@ -48,6 +48,8 @@ pub enum IssueReason {
     UnknownEnd,
     /// Somebody asked for a refresh.
     Requested,
+    /// The Secret was rendered when the operator's own Region was another.
+    RegionChanged,
     /// It is time.
     Due,
 }
@@ -75,6 +77,8 @@ pub struct Situation<'a> {
     pub refresh_request: Option<&'a str>,
     /// The status that was last written.
     pub status: &'a AWSAssumeRoleStatus,
+    /// The operator's own Region, where it is known.
+    pub region: Option<&'a str>,
     /// The end of credentials whose time to be replaced has come, whatever the clock says now.
     pub overdue: Option<Timestamp>,
     /// The present, by AWS's clock.
@@ -123,10 +127,24 @@ fn usable(situation: Situation<'_>, secret: &ObservedSecret, validity: Validity)
     {
         return Err(IssueReason::Requested);
     }
+    if has_another_region(spec, secret, situation.region) {
+        return Err(IssueReason::RegionChanged);
+    }
     let overdue = situation.overdue == Some(validity.expiration);
     match overdue || now >= due_of(resource, spec, validity) {
         true => Err(IssueReason::Due),
         false => Ok(validity),
+    }
+}
+
+/// Whether a Secret was rendered with another Region than the operator's own now. One that is not known replaces none, and a Secret that does
+/// not say its Region is left as it is.
+#[must_use]
+pub fn has_another_region(spec: &Spec, secret: &ObservedSecret, region: Option<&str>) -> bool {
+    let rendered = secret.region().filter(|_| spec.shows_own_region());
+    match (rendered, region) {
+        (Some(rendered), Some(region)) => rendered != region,
+        _ => false,
     }
 }
 
@@ -251,6 +269,7 @@ mod tests {
             spec: &spec,
             refresh_request: None,
             status: &status,
+            region: None,
             overdue: None,
             now,
         };
@@ -281,6 +300,7 @@ mod tests {
             spec: &spec,
             refresh_request: None,
             status: &status,
+            region: None,
             overdue: None,
             now: at(0),
         };
@@ -342,6 +362,32 @@ mod tests {
     }
 
     #[test]
+    fn a_template_that_shows_another_region_is_rendered_anew() {
+        let template = spec(Format::Template(BTreeMap::from([(
+            "key".into(),
+            "{{ region }}".into(),
+        )])));
+        let elsewhere = Spec {
+            region: Some("eu-central-1".into()),
+            ..template.clone()
+        };
+        let mut rendered = ours("hash", &at(900).to_string());
+        let annotations = rendered.metadata.annotations.as_mut().unwrap();
+        annotations.insert("pincette.net/region".into(), "us-east-1".into());
+        let has_another = |spec: &Spec, region| has_another_region(spec, &rendered, region);
+        assert!(has_another(&template, Some("eu-west-1")));
+        assert!(!has_another(&template, Some("us-east-1")));
+        assert!(!has_another(&template, None), "one that is not known replaces none");
+        assert!(!has_another(&elsewhere, Some("eu-west-1")));
+        assert!(!has_another(&spec(Format::Map), Some("eu-west-1")));
+        let silent = ours("hash", &at(900).to_string());
+        assert!(
+            !has_another_region(&template, &silent, Some("eu-west-1")),
+            "an upgrade changes nothing"
+        );
+    }
+
+    #[test]
     fn what_is_wrong_beside_the_credentials_is_repaired_without_new_ones() {
         let mut unlabelled = ours("hash", &at(900).to_string());
         unlabelled.metadata.labels = None;
@@ -374,6 +420,7 @@ mod tests {
             spec: &spec,
             refresh_request: None,
             status: &status,
+            region: None,
             overdue: None,
             now: at(1),
         };
@@ -397,6 +444,7 @@ mod tests {
             spec: &suspended,
             refresh_request: Some("now"),
             status: &status,
+            region: None,
             overdue: Some(at(900)),
             now: at(0),
         };
@@ -421,6 +469,7 @@ mod tests {
                 spec: &spec,
                 refresh_request: None,
                 status,
+                region: None,
                 overdue: None,
                 now: at(20),
             };

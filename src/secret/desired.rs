@@ -7,8 +7,8 @@ use kube::Resource as _;
 use serde_json::{Value, json};
 
 use super::{
-    EXPIRATION_ANNOTATION, ObservedSecret, REFRESH_ANNOTATION, SPEC_HASH_ANNOTATION, SecretData, SecretMetadata,
-    credential_process, docker_config, file, map, template,
+    EXPIRATION_ANNOTATION, ObservedSecret, REFRESH_ANNOTATION, REGION_ANNOTATION, SPEC_HASH_ANNOTATION, SecretData,
+    SecretMetadata, credential_process, docker_config, file, map, template,
 };
 use crate::api::AWSAssumeRole;
 use crate::credentials::{Credentials, RegistryLogin};
@@ -79,11 +79,14 @@ impl DesiredSecret {
         };
         let mut metadata = SecretMetadata::of(spec);
         let request = refresh_request.map(|request| (REFRESH_ANNOTATION, request.to_owned()));
+        let region = spec
+            .shows_own_region()
+            .then(|| (REGION_ANNOTATION, variables.region.to_owned()));
         let annotations = [
             (EXPIRATION_ANNOTATION, variables.expiration.to_string()),
             (SPEC_HASH_ANNOTATION, spec.spec_hash.clone()),
         ];
-        for (key, value) in annotations.into_iter().chain(request) {
+        for (key, value) in annotations.into_iter().chain(request).chain(region) {
             metadata.annotations.insert(key.to_owned(), value);
         }
         Ok(Self {

@@ -42,6 +42,9 @@ pub const SPEC_HASH_ANNOTATION: &str = "pincette.net/spec-hash";
 /// The value of the resource's `pincette.net/refresh` that the credentials in a Secret answer, if they answer one.
 pub const REFRESH_ANNOTATION: &str = crate::spec::REFRESH_ANNOTATION;
 
+/// The operator's own Region at the time when the Secret was rendered, on a Secret that may show it.
+pub const REGION_ANNOTATION: &str = "pincette.net/region";
+
 /// The labels and annotations that a Secret has from `secretTemplate`, so that those which leave the spec can leave the Secret.
 pub const TEMPLATE_ANNOTATION: &str = "pincette.net/secret-template";
 

@@ -7,7 +7,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::metadata::written_keys;
 use super::{
-    EXPIRATION_ANNOTATION, OWN_LABELS, Provenance, REFRESH_ANNOTATION, SPEC_HASH_ANNOTATION, TEMPLATE_ANNOTATION,
+    EXPIRATION_ANNOTATION, OWN_LABELS, Provenance, REFRESH_ANNOTATION, REGION_ANNOTATION, SPEC_HASH_ANNOTATION,
+    TEMPLATE_ANNOTATION,
 };
 use crate::spec::Format;
 
@@ -148,6 +149,12 @@ impl ObservedSecret {
             .filter(|key| !wanted(key))
             .cloned()
             .collect()
+    }
+
+    /// The operator's own Region at the time when it was rendered, if it may show it.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        self.annotation(REGION_ANNOTATION)
     }
 
     /// An annotation.

@@ -129,6 +129,12 @@ pub enum InvalidSpec {
 }
 
 impl Spec {
+    /// Whether the Secret may show the operator's own Region: a template may, where the spec names no other.
+    #[must_use]
+    pub fn shows_own_region(&self) -> bool {
+        matches!(self.format, Format::Template(_)) && self.region.is_none()
+    }
+
     /// Reads a spec. That its templates can be rendered is not known yet: [`template::check`] tells, and wants a thread of its own.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use tracing::{Span, debug, info, warn};
 use self::memory::Unwritten;
 use super::context::Context;
 use crate::api::AWSAssumeRoleStatus;
+use crate::aws::Region;
 use crate::cluster::{ClusterError, Event};
 use crate::refresh::Trigger;
 use crate::refresh::events::event_of;
@@ -34,6 +35,8 @@ pub struct Cycle {
     resource: Arc<Resource>,
     trigger: Trigger,
     memory: Memory,
+    /// The operator's own Region.
+    own_region: Region,
     /// When the credentials end that the Secret held when it was last seen.
     current_expiration: Option<Timestamp>,
 }
@@ -67,6 +70,7 @@ impl Cycle {
         let spec = resource.spec.as_ref().ok();
         Self {
             current_expiration: spec.and_then(|spec| expiration_by_status(status, resource.generation, spec)),
+            own_region: context.aws.region(),
             context,
             resource,
             trigger,
@@ -193,6 +197,7 @@ impl Cycle {
 
     fn situation<'a>(&'a self, spec: &'a Spec) -> Situation<'a> {
         Situation {
+            region: self.own_region.is_known().then_some(&*self.own_region.name),
             resource: &self.resource.key,
             generation: self.resource.generation,
             spec,
@@ -255,3 +260,5 @@ fn log(outcome: &Outcome) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trouble_tests;

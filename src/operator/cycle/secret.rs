@@ -39,7 +39,7 @@ impl Cycle {
 
     /// The Secret as it is to be.
     pub(super) async fn secret(&self, spec: &Spec, unwritten: &Arc<Unwritten>) -> Result<DesiredSecret, Failure> {
-        let own_region = self.context.aws.region();
+        let own_region = self.own_region.clone();
         let (resource, unwritten) = (self.resource.clone(), unwritten.clone());
         let rendered = move || {
             let issued = &unwritten.issued;

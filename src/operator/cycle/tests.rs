@@ -10,22 +10,22 @@ use crate::spec::Format;
 use crate::spec::fixtures::{key, resource, spec};
 
 /// One cycle of a resource.
-async fn cycle(world: &World, resource: &Resource, trigger: Trigger, memory: Memory) -> Report {
+pub(super) async fn cycle(world: &World, resource: &Resource, trigger: Trigger, memory: Memory) -> Report {
     let cycle = Cycle::new(world.context.clone(), Arc::new(resource.clone()), trigger, memory);
     cycle.run().await
 }
 
 /// The first cycle of a resource, which carries no status.
-async fn first(world: &World, resource: &Resource) -> Report {
+pub(super) async fn first(world: &World, resource: &Resource) -> Report {
     cycle(world, resource, Trigger::Created, Memory::new(resource.status.clone())).await
 }
 
 /// What an operator knows that starts when there is such a status.
-fn restarted(report: &Report) -> Memory {
+pub(super) fn restarted(report: &Report) -> Memory {
     Memory::new(report.memory.status.content.clone())
 }
 
-fn plain() -> Resource {
+pub(super) fn plain() -> Resource {
     resource(spec(Format::Map))
 }
 
@@ -39,17 +39,17 @@ fn changed(change: impl FnOnce(&mut Spec)) -> Resource {
     }
 }
 
-fn condition(cluster: &MemoryCluster, type_: ConditionType) -> (String, String) {
+pub(super) fn condition(cluster: &MemoryCluster, type_: ConditionType) -> (String, String) {
     let status = cluster.status();
     let condition = status.condition(type_).unwrap();
     (condition.status.clone(), condition.reason.clone())
 }
 
-fn said(status: &str, reason: Reason) -> (String, String) {
+pub(super) fn said(status: &str, reason: Reason) -> (String, String) {
     (status.to_owned(), reason.to_string())
 }
 
-fn failure(report: Report) -> Failure {
+pub(super) fn failure(report: Report) -> Failure {
     match report.outcome {
         Outcome::Failed(failure) => failure,
         outcome => panic!("it did not fail: {outcome:?}"),

@@ -51,6 +51,8 @@ pub enum RoleMessage {
     Due(u64),
     /// The wall clock jumped: the timer is to be set anew.
     ClockStepped,
+    /// The operator's own Region is another.
+    RegionChanged,
     /// The cycle of that number has ended.
     Finished(u64, Box<Finish>),
     /// The write of the status of that number was tried.
@@ -190,6 +192,7 @@ impl Actor for RoleActor {
             RoleMessage::SecretNotListed => state.secret_not_listed(&myself),
             RoleMessage::Due(number) => state.due(&myself, number),
             RoleMessage::ClockStepped => state.clock_stepped(&myself),
+            RoleMessage::RegionChanged => state.region_changed(&myself),
             RoleMessage::Finished(number, finish) if number == state.task_number => state.finished(&myself, *finish),
             RoleMessage::StatusTried(number, status) if number == state.task_number => {
                 state.task = None;

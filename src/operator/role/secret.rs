@@ -11,6 +11,7 @@ use crate::operator::cycle::Observation;
 use crate::refresh::Trigger;
 use crate::refresh::pace::earliest_follow_up;
 use crate::secret::ObservedSecret;
+use crate::spec::Spec;
 
 /// What happened to the Secret.
 #[derive(Debug)]
@@ -76,6 +77,13 @@ impl RoleState {
             self.meanwhile.secret.get_or_insert(SecretNews::Lost);
         } else if matches!(self.memory.observation, Observation::Seen(Some(_))) {
             self.memory.observation = Observation::Unknown;
+            self.secret_changed(myself);
+        }
+    }
+
+    /// A Secret that shows the operator's own Region may show another one by now. The cycle finds out.
+    pub(super) fn region_changed(&mut self, myself: &ActorRef<RoleMessage>) {
+        if self.resource.spec.as_ref().is_ok_and(Spec::shows_own_region) {
             self.secret_changed(myself);
         }
     }

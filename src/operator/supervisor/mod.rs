@@ -21,6 +21,7 @@ use self::clock::check_clock;
 use self::watches::{Watch, forward};
 use super::context::Context;
 use super::role::{CyclePanicked, RoleMessage};
+use crate::aws::Region;
 use crate::cluster::{SecretEvent, WatchEvent};
 use crate::secret::ObservedSecret;
 use crate::telemetry::health::Heartbeat;
@@ -63,6 +64,8 @@ pub struct SupervisorState {
     wanted_secrets: HashMap<(String, String), BTreeSet<String>>,
     resources: Watch,
     secrets: Watch,
+    /// The operator's own Region, as it was last seen.
+    region_seen: Region,
     clock_seen: (Instant, Timestamp),
     _resource_watch: AbortOnDropHandle<()>,
     /// It begins when the resources are listed, so that each Secret finds its resource.
@@ -100,6 +103,7 @@ impl Actor for Supervisor {
             _resource_watch: forward(resources, &myself, |event| SupervisorMessage::Watched(Box::new(event))),
             secret_watch: None,
             _clock: check_clock(&myself),
+            region_seen: context.aws.region(),
             clock_seen: (Instant::now(), context.clock.now()),
             context,
             children: BTreeMap::new(),
@@ -126,6 +130,7 @@ impl Actor for Supervisor {
             SupervisorMessage::Restart(uid) => state.start(&myself, &uid).await?,
             SupervisorMessage::CheckClock => {
                 state.compare_clocks();
+                state.compare_regions();
                 state.beat();
             }
             // Who has given up waiting needs no answer.
@@ -266,6 +271,17 @@ impl SupervisorState {
             at: Instant::now(),
             watches: [self.resources.health("resources"), self.secrets.health("Secrets")],
         });
+    }
+
+    /// The Region may become known late, when instance metadata answers at last.
+    fn compare_regions(&mut self) {
+        let region = self.context.aws.region();
+        if region.name != self.region_seen.name {
+            self.region_seen = region;
+            for child in self.children.values() {
+                child.send(RoleMessage::RegionChanged);
+            }
+        }
     }
 
     fn snapshot(&self) -> Snapshot {

@@ -1,0 +1,101 @@
+//! What a cycle does when it has to wait, cannot write, or is asked for nonsense.
+
+use super::tests::{condition, cycle, failure, first, plain, restarted, said};
+use super::*;
+use crate::api::{ConditionType, Reason};
+use crate::aws::gate::{Class, Entry, Quota};
+use crate::operator::fixtures::{Call, World, at, pass};
+use crate::spec::Format;
+use crate::spec::fixtures::{resource, spec};
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_end_while_the_cycle_waits_at_the_gate_are_not_ready_from_that_moment_on() {
+    let world = World::new().await;
+    let before = first(&world, &plain()).await;
+    // Everybody's places are taken by calls that hang.
+    let quota = Quota {
+        service: "STS",
+        region: "eu-west-1".to_owned(),
+        account: None,
+    };
+    let entry = Entry {
+        quota,
+        class: Class::Renewal,
+        namespace: "others".to_owned(),
+        expiration: at(0),
+    };
+    let mut places = Vec::new();
+    for _ in 0..32 {
+        places.push(world.context.gate.enter(entry.clone()).await.unwrap());
+    }
+    pass(600).await;
+    let context = world.context.clone();
+    let resource = Arc::new(plain());
+    let memory = before.memory.clone();
+    let task = tokio::spawn(async move { Cycle::new(context, resource, Trigger::Due, memory).run().await });
+    pass(290).await;
+    assert!(world.cluster.status().is_ready());
+    pass(20).await;
+    assert_eq!(
+        condition(&world.cluster, ConditionType::Ready),
+        said("False", Reason::Throttled)
+    );
+    drop(places);
+    let report = task.await.unwrap();
+    assert!(matches!(report.outcome, Outcome::Issued { .. }));
+    assert_eq!(
+        condition(&world.cluster, ConditionType::Ready),
+        said("True", Reason::Issued)
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_cannot_be_written_are_kept_for_the_next_attempt() {
+    let world = World::new().await;
+    let forbidden = || ClusterError::Forbidden("exceeded quota".to_owned());
+    world.cluster.fail(Call::Create, [forbidden(), forbidden()]);
+    let mut report = first(&world, &plain()).await;
+    for _ in 0..2 {
+        report = cycle(&world, &plain(), Trigger::Retry, report.memory).await;
+    }
+    assert!(matches!(report.outcome, Outcome::Issued { .. }));
+    assert_eq!(world.aws.calls(), 1);
+    assert!(report.memory.unwritten.is_none());
+
+    // As long as they are good: not when they are due themselves.
+    let world = World::new().await;
+    world.cluster.fail(Call::Create, [forbidden()]);
+    let report = first(&world, &plain()).await;
+    pass(500).await;
+    cycle(&world, &plain(), Trigger::Retry, report.memory).await;
+    assert_eq!(world.aws.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_namespace_that_is_being_deleted_aws_is_not_asked_and_nothing_is_said() {
+    let world = World::new().await;
+    let before = first(&world, &plain()).await;
+    world.cluster.remove("secret");
+    let terminating = ClusterError::Terminating("it is being terminated".to_owned());
+    world.cluster.fail(Call::Probe, [terminating]);
+    let statuses = world.cluster.statuses().len();
+    let report = cycle(&world, &plain(), Trigger::SecretChanged, restarted(&before)).await;
+    assert_eq!((world.aws.calls(), world.cluster.statuses().len()), (1, statuses));
+    assert_eq!(report.event, None);
+    assert!(matches!(failure(report), Failure::NamespaceTerminating));
+}
+
+#[tokio::test(start_paused = true)]
+async fn templates_are_checked_once_for_each_generation_before_aws_is_asked() {
+    let world = World::new().await;
+    let templates = [("key".to_owned(), "{{ nonsense }}".to_owned())];
+    let wrong = resource(spec(Format::Template(templates.into())));
+    let report = first(&world, &wrong).await;
+    assert_eq!(world.aws.calls(), 0);
+    assert!(matches!(report.memory.checked, Some((1, Err(_)))));
+    assert!(report.memory.next.is_none(), "only another spec can help");
+    assert_eq!(
+        condition(&world.cluster, ConditionType::Ready),
+        said("False", Reason::TemplateError)
+    );
+}
