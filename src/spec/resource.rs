@@ -6,6 +6,7 @@ use kube::ResourceExt;
 
 use super::{InvalidSpec, Spec, excerpt};
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
+use crate::digest;
 
 /// The annotation that asks for a refresh: a value not seen before causes one.
 pub const REFRESH_ANNOTATION: &str = "pincette.net/refresh";
@@ -19,7 +20,7 @@ pub struct Resource {
     pub generation: i64,
     /// What it asks for, or why that cannot be read.
     pub spec: Result<Spec, InvalidSpec>,
-    /// The value of [`REFRESH_ANNOTATION`].
+    /// The value of [`REFRESH_ANNOTATION`], or the hash of one that is long.
     pub refresh_request: Option<String>,
     /// The status that was stored with it.
     pub status: AWSAssumeRoleStatus,
@@ -70,7 +71,10 @@ impl Resource {
         Self {
             spec: Spec::from_api(&key, &resource.spec),
             generation: resource.metadata.generation.unwrap_or_default(),
-            refresh_request: resource.annotations().get(REFRESH_ANNOTATION).cloned(),
+            refresh_request: resource
+                .annotations()
+                .get(REFRESH_ANNOTATION)
+                .map(|value| request(value)),
             status: resource.status.clone().unwrap_or_default(),
             terminating: resource.metadata.deletion_timestamp.is_some(),
             key,
@@ -101,5 +105,29 @@ impl ResourceKey {
             name: object.name_any(),
             uid: object.uid().unwrap_or_default(),
         }
+    }
+}
+
+/// The longest request for a refresh that is written on the Secret as it is. A timestamp is much shorter.
+const REQUEST_MAX: usize = 128;
+
+/// A request for a refresh, as it is compared and written on the Secret.
+fn request(value: &str) -> String {
+    match value.len() <= REQUEST_MAX {
+        true => value.to_owned(),
+        false => digest::hash(value.as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_request_is_told_by_its_hash() {
+        assert_eq!(request("1700000000"), "1700000000");
+        let long = request(&"x".repeat(5000));
+        assert_eq!(long.len(), 32);
+        assert_ne!(long, request(&"x".repeat(5001)));
     }
 }
