@@ -25,10 +25,13 @@ test: build ## Runs all tests: format, lints, unit tests, end-to-end tests.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- --deny warnings
 	cargo test --workspace --lib --bins --test the_house
-	cargo test --test simulation -- --nocapture
-	cargo test --test stories -- --test-threads=4
+	@# The simulation computes on one core while the stories mostly wait: beside each other.
+	cargo test --test simulation -- --nocapture > target/simulation.log 2>&1 & simulation=$$!; \
+	cargo test --test stories -- --test-threads=4 || { kill $$simulation; exit 1; }; \
+	wait $$simulation || { cat target/simulation.log; exit 1; }; \
+	cat target/simulation.log
 
-soak: build ## Lives more simulated months: make soak SEEDS=1000. Also FIRST_SEED, DAYS and RESOURCES.
+soak: build ## Simulates more months of operation: make soak SEEDS=1000. Also FIRST_SEED, DAYS and RESOURCES.
 	SEEDS=$(or $(SEEDS),20) cargo test --test simulation every_promise -- --nocapture
 
 # The parts are built beside the operator, which needs the machine for about as long. Nothing is built twice: demo and tests use the same.
