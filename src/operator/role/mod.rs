@@ -370,4 +370,6 @@ impl RoleState {
 }
 
 #[cfg(test)]
+mod secret_tests;
+#[cfg(test)]
 mod tests;

@@ -5,25 +5,25 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::api::AWSAssumeRoleStatus;
 use crate::cluster::ClusterError;
-use crate::operator::fixtures::{Call, Reply, World, at, pass, refusal, secret, settle, unavailable};
+use crate::operator::fixtures::{Call, Reply, World, at, pass, refusal, settle, unavailable};
 use crate::refresh::events::event_of;
 use crate::refresh::outcome::Failure;
 use crate::refresh::standing::State;
-use crate::spec::fixtures::{key, resource, spec};
+use crate::spec::fixtures::{resource, spec};
 use crate::spec::{Format, Spec};
 
 /// A role actor in a world in memory.
-struct Role {
-    world: World,
-    resource: Resource,
-    actor: ActorRef<RoleMessage>,
-    ended: JoinHandle<()>,
-    standing: watch::Receiver<Standing>,
+pub(super) struct Role {
+    pub(super) world: World,
+    pub(super) resource: Resource,
+    pub(super) actor: ActorRef<RoleMessage>,
+    pub(super) ended: JoinHandle<()>,
+    pub(super) standing: watch::Receiver<Standing>,
 }
 
 impl Role {
     /// One that has just begun with a resource that carries no status.
-    async fn begin(world: World) -> Self {
+    pub(super) async fn begin(world: World) -> Self {
         let resource = resource(spec(Format::Map));
         let (publish, standing) = watch::channel(Standing::default());
         let arguments = RoleArguments {
@@ -45,7 +45,7 @@ impl Role {
     }
 
     /// One that has written its Secret and its status, and waits.
-    async fn waiting() -> Self {
+    pub(super) async fn waiting() -> Self {
         let role = Self::begin(World::new().await).await;
         assert_eq!(role.state(), State::Ready);
         assert_eq!((role.cycles(), role.world.aws.calls()), (1, 1));
@@ -53,40 +53,40 @@ impl Role {
         role
     }
 
-    fn state(&self) -> State {
+    pub(super) fn state(&self) -> State {
         self.standing.borrow().state
     }
 
-    async fn send(&self, message: RoleMessage) {
+    pub(super) async fn send(&self, message: RoleMessage) {
         self.actor.cast(message).unwrap();
         settle().await;
     }
 
     /// The resource is seen with another spec.
-    async fn respecify(&mut self, change: impl FnOnce(&mut Spec)) {
+    pub(super) async fn respecify(&mut self, change: impl FnOnce(&mut Spec)) {
         self.resource.generation += 1;
         change(self.resource.spec.as_mut().unwrap());
         self.show().await;
     }
 
     /// The resource is seen with a request for a refresh.
-    async fn request(&mut self, value: &str) {
+    pub(super) async fn request(&mut self, value: &str) {
         self.resource.refresh_request = Some(value.to_owned());
         self.show().await;
     }
 
-    async fn show(&self) {
+    pub(super) async fn show(&self) {
         self.send(RoleMessage::Changed(Arc::new(self.resource.clone()))).await;
     }
 
     /// Somebody edits the Secret beside its credentials, and it is seen.
-    async fn edit(&self) {
+    pub(super) async fn edit(&self) {
         let edited = self.world.cluster.strip("secret");
         self.send(RoleMessage::SecretSeen(Box::new(edited))).await;
     }
 
     /// How many cycles have come to an end, whichever.
-    fn cycles(&self) -> usize {
+    pub(super) fn cycles(&self) -> usize {
         let text = self.world.context.metrics.text(None).unwrap();
         let counts = text
             .lines()
@@ -95,7 +95,7 @@ impl Role {
         counts.sum()
     }
 
-    fn repairs(&self) -> usize {
+    pub(super) fn repairs(&self) -> usize {
         self.world.cluster.count(Call::Repair, "secret")
     }
 }
@@ -279,99 +279,6 @@ async fn a_secret_of_an_earlier_name_is_deleted_also_when_the_cycle_that_wrote_i
     assert_eq!(role.world.cluster.status().secret_name.as_deref(), Some("renamed"));
 }
 
-// --- What people do to the Secret.
-
-#[tokio::test(start_paused = true)]
-async fn its_own_write_does_not_start_a_cycle() {
-    let role = Role::waiting().await;
-    let written = role.world.cluster.secret("secret").unwrap();
-    role.send(RoleMessage::SecretSeen(Box::new(written))).await;
-    pass(60).await;
-    assert_eq!(role.cycles(), 1);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_secret_that_somebody_changed_is_followed_once() {
-    let role = Role::waiting().await;
-    role.edit().await;
-    assert_eq!(role.repairs(), 1);
-    let repaired = role.world.cluster.secret("secret").unwrap();
-    role.send(RoleMessage::SecretSeen(Box::new(repaired))).await;
-    pass(60).await;
-    assert_eq!((role.repairs(), role.cycles(), role.world.aws.calls()), (1, 2, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_secret_that_is_deleted_is_made_anew() {
-    let role = Role::waiting().await;
-    let removed = role.world.cluster.remove("secret");
-    role.send(RoleMessage::SecretLost(Box::new(removed))).await;
-    // AWS is left alone for five seconds.
-    pass(5).await;
-    assert!(role.world.cluster.secret("secret").is_some());
-    assert_eq!(role.world.aws.calls(), 2);
-    assert_eq!(role.world.cluster.events(), ["Issued", "SecretRepaired"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_secret_that_is_not_in_the_list_is_looked_for() {
-    let role = Role::waiting().await;
-    role.send(RoleMessage::SecretNotListed).await;
-    assert_eq!(role.world.cluster.take_calls(), [Call::Observe], "it is there");
-    role.world.cluster.remove("secret");
-    role.send(RoleMessage::SecretNotListed).await;
-    pass(10).await;
-    assert!(role.world.cluster.secret("secret").is_some());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_change_during_a_cycle_is_followed_after_it() {
-    let mut role = Role::waiting().await;
-    role.world.cluster.delay(Call::Status, 10);
-    role.request("1").await;
-    assert!(role.world.cluster.secret("secret").unwrap().answers("1"));
-    role.edit().await;
-    pass(8).await;
-    assert_eq!(role.repairs(), 0, "it is not over");
-    pass(2).await;
-    assert_eq!(role.repairs(), 1);
-    assert_eq!((role.world.aws.calls(), role.world.aws.given_up()), (2, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn edits_in_a_row_are_followed_every_ten_seconds_at_most() {
-    let role = Role::waiting().await;
-    for _ in 0..30 {
-        role.edit().await;
-        tokio::time::sleep(Duration::from_millis(930)).await;
-    }
-    pass(11).await;
-    assert_eq!(role.repairs(), 4);
-    assert!(role.world.cluster.secret("secret").unwrap().metadata.labels.is_some());
-    assert_eq!(role.world.aws.calls(), 1);
-    pass(600).await;
-    assert_eq!(role.world.aws.calls(), 2, "and the next cycle comes when it is due");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_suspended_resource_looks_at_its_secret_and_touches_nothing() {
-    let mut role = Role::waiting().await;
-    role.respecify(|spec| spec.suspend = true).await;
-    assert_eq!(role.cycles(), 2);
-    role.edit().await;
-    pass(60).await;
-    assert_eq!((role.cycles(), role.repairs()), (3, 0));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_secret_that_appears_under_a_name_that_is_not_wanted_is_deleted() {
-    let role = Role::waiting().await;
-    let stray = role.world.cluster.put(secret("stray", &[(&key(), true)]), "Opaque");
-    role.send(RoleMessage::SecretSeen(Box::new(stray))).await;
-    assert!(role.world.cluster.secret("stray").is_none());
-    assert_eq!(role.world.aws.calls(), 1);
-}
-
 // --- What it says.
 
 #[tokio::test(start_paused = true)]
@@ -432,16 +339,4 @@ async fn a_person_may_change_the_spec_five_times_in_a_row_and_then_every_ten_sec
     pass(2).await;
     assert_eq!(role.world.aws.calls(), before + 6);
     assert!(role.world.cluster.secret("secret").unwrap().is_made_from("hash-7"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_edit_is_not_forgotten_behind_a_status_that_is_written_again() {
-    let mut role = Role::waiting().await;
-    role.edit().await;
-    assert_eq!(role.repairs(), 1);
-    role.world.cluster.fail(Call::Status, [unavailable()]);
-    role.request("1").await;
-    role.edit().await;
-    pass(20).await;
-    assert_eq!(role.repairs(), 2);
 }
