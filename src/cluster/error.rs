@@ -47,7 +47,8 @@ impl From<kube::Error> for ClusterError {
 
 impl ClusterError {
     fn from_status(status: &Status) -> Self {
-        let message = status.message.clone();
+        // A webhook or a validation may quote a whole value.
+        let message: String = status.message.chars().take(MESSAGE_MAX).collect();
         match status.code {
             404 => Self::Gone(message),
             409 | 410 | 412 => Self::Changed(message),
@@ -59,6 +60,9 @@ impl ClusterError {
         }
     }
 }
+
+/// The most characters of a message that are shown.
+const MESSAGE_MAX: usize = 1000;
 
 /// The cause that the API server names when it refuses a new object because its namespace is being deleted.
 /// <https://github.com/kubernetes/apiserver/blob/v0.34.0/pkg/admission/plugin/namespace/lifecycle/admission.go>

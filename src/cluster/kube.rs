@@ -1,5 +1,6 @@
 //! The cluster through kube's client. One client, and so one connection pool, serves all resources.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -44,13 +45,21 @@ const UNAPPLIED: &str = "the server rejected our request due to an error in our 
 /// How many calls are made at the same time. kube speaks HTTP/1.1, which has a connection for each.
 const CONCURRENCY: usize = 64;
 
+/// How many of them one namespace may have: one whose admission webhooks hang must leave places for the others.
+const NAMESPACE_CONCURRENCY: usize = 8;
+
+/// The places of the namespaces lie in so many drawers, by a hash of the name. Two namespaces in one share its places.
+const DRAWERS: usize = 1024;
+
 /// The cluster through kube's client.
 pub struct KubeCluster {
     client: Client,
     /// The reporting instance of events.
     instance: String,
     places: Semaphore,
+    namespace_places: Vec<Semaphore>,
     event_places: Semaphore,
+    namespace_event_places: Vec<Semaphore>,
 }
 
 type Metadata<K> = PartialObjectMeta<K>;
@@ -63,7 +72,9 @@ impl KubeCluster {
             client,
             instance: instance.to_owned(),
             places: Semaphore::new(CONCURRENCY),
+            namespace_places: drawers(NAMESPACE_CONCURRENCY),
             event_places: Semaphore::new(EVENT_CONCURRENCY),
+            namespace_event_places: drawers(1),
         }
     }
 
@@ -72,14 +83,16 @@ impl KubeCluster {
     }
 
     async fn get(&self, namespace: &str, name: &str) -> Result<Option<ObservedSecret>, ClusterError> {
-        let found = self.in_time(self.secrets(namespace).get_metadata_opt(name)).await?;
+        let found = self
+            .in_time(namespace, self.secrets(namespace).get_metadata_opt(name))
+            .await?;
         Ok(found.map(|secret| ObservedSecret::new(secret.metadata)))
     }
 
     async fn create(&self, secret: &DesiredSecret) -> Result<ObservedSecret, ClusterError> {
         let body = serde_json::to_vec(&object(secret)).map_err(unbuilt)?;
         let request = secret_request(&secret.owner.namespace).create(&post_params(), body);
-        let written: Metadata<Secret> = self.send(request).await?;
+        let written: Metadata<Secret> = self.send(&secret.owner.namespace, request).await?;
         Ok(ObservedSecret::new(written.metadata))
     }
 
@@ -90,7 +103,9 @@ impl KubeCluster {
             ..post_params()
         };
         let body = serde_json::to_vec(&object).map_err(unbuilt)?;
-        let _: Metadata<Secret> = self.send(secret_request(namespace).create(&parameters, body)).await?;
+        let _: Metadata<Secret> = self
+            .send(namespace, secret_request(namespace).create(&parameters, body))
+            .await?;
         Ok(())
     }
 
@@ -105,7 +120,7 @@ impl KubeCluster {
         });
         let patch = Patch::Merge(patch);
         let request = secret_request(&secret.owner.namespace).patch(&secret.name, &patch_params(), &patch);
-        let written: Metadata<Secret> = self.send(request).await?;
+        let written: Metadata<Secret> = self.send(&secret.owner.namespace, request).await?;
         self.claim(secret, written.metadata).await
     }
 
@@ -113,16 +128,16 @@ impl KubeCluster {
     /// as edited for ever.
     async fn claim(&self, secret: &DesiredSecret, written: ObjectMeta) -> Result<ObservedSecret, ClusterError> {
         let entries = written.managed_fields.as_deref().unwrap_or_default();
-        let Some(claimed) = claimed(entries, secret.data.0.keys().map(String::as_str)) else {
+        let Some(claimed) = claimed(entries, secret.data.0.keys().map(String::as_str), Timestamp::now()) else {
             return Ok(ObservedSecret::new(written));
         };
         let patch = serde_json::from_value(json!([
             {"op": "test", "path": "/metadata/resourceVersion", "value": written.resource_version},
-            {"op": "replace", "path": "/metadata/managedFields", "value": claimed},
+            {"op": "add", "path": "/metadata/managedFields", "value": claimed},
         ]));
         let patch: Patch<()> = Patch::Json(patch.map_err(unbuilt)?);
         let request = secret_request(&secret.owner.namespace).patch(&secret.name, &patch_params(), &patch);
-        match self.send::<Metadata<Secret>>(request).await {
+        match self.send::<Metadata<Secret>>(&secret.owner.namespace, request).await {
             Ok(claimed) => Ok(ObservedSecret::new(claimed.metadata)),
             // The credentials are written all the same. The next look finds out what became of the rest.
             Err(_) => Ok(ObservedSecret::new(written)),
@@ -133,16 +148,22 @@ impl KubeCluster {
     /// operator cannot read stands in the way.
     async fn send<T: DeserializeOwned>(
         &self,
+        namespace: &str,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<T, ClusterError> {
         let mut request = request.map_err(unbuilt)?;
         let accept = HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
         request.headers_mut().insert(ACCEPT, accept);
-        self.in_time(self.client.request(request)).await
+        self.in_time(namespace, self.client.request(request)).await
     }
 
     /// Bounds a call in time, and how many are made at the same time: each has a connection of its own.
-    async fn in_time<T>(&self, call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, ClusterError> {
+    async fn in_time<T>(
+        &self,
+        namespace: &str,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, ClusterError> {
+        let _own_place = self.namespace_places[drawer(namespace)].acquire().await;
         let _place = self.places.acquire().await;
         match tokio::time::timeout(CALL_TIMEOUT, call).await {
             Ok(result) => result.map_err(ClusterError::from),
@@ -154,7 +175,10 @@ impl KubeCluster {
         let api = self.secrets(&repair.namespace);
         let patch = Patch::Merge(repair.patch(over));
         let written = self
-            .in_time(api.patch_metadata(&repair.name, &patch_params(), &patch))
+            .in_time(
+                &repair.namespace,
+                api.patch_metadata(&repair.name, &patch_params(), &patch),
+            )
             .await?;
         Ok(ObservedSecret::new(written.metadata))
     }
@@ -168,7 +192,7 @@ impl KubeCluster {
             ..DeleteParams::default()
         };
         let api = self.secrets(namespace);
-        match self.in_time(api.delete(name, &parameters)).await {
+        match self.in_time(namespace, api.delete(name, &parameters)).await {
             Ok(_) | Err(ClusterError::Gone(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -193,8 +217,13 @@ impl KubeCluster {
     }
 
     /// Bounds the write of an event in time, the wait for a place included.
-    async fn beside<T>(&self, write: impl Future<Output = Result<T, ClusterError>>) -> Result<T, ClusterError> {
+    async fn beside<T>(
+        &self,
+        namespace: &str,
+        write: impl Future<Output = Result<T, ClusterError>>,
+    ) -> Result<T, ClusterError> {
         let placed = async {
+            let _own_place = self.namespace_event_places[drawer(namespace)].acquire().await;
             let _place = self.event_places.acquire().await;
             write.await
         };
@@ -213,7 +242,7 @@ impl KubeCluster {
         );
         let url = AWSAssumeRole::url_path(&(), Some(&resource.namespace));
         let request = Request::new(url).patch_subresource("status", &resource.name, &patch_params(), &patch);
-        match self.send::<Metadata<AWSAssumeRole>>(request).await {
+        match self.send::<Metadata<AWSAssumeRole>>(&resource.namespace, request).await {
             Ok(_) => Ok(()),
             Err(ClusterError::Refused(message)) if message == UNAPPLIED => Err(ClusterError::Gone(message)),
             Err(error) => Err(error),
@@ -284,7 +313,8 @@ impl Cluster for KubeCluster {
         resource: &'a ResourceKey,
         event: &'a Event,
     ) -> BoxFuture<'a, Result<String, ClusterError>> {
-        self.beside(self.post_event(resource, event)).boxed()
+        self.beside(&resource.namespace, self.post_event(resource, event))
+            .boxed()
     }
 
     fn repeat_event<'a>(
@@ -293,8 +323,20 @@ impl Cluster for KubeCluster {
         name: &'a str,
         count: i32,
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        self.beside(self.patch_event(resource, name, count)).boxed()
+        self.beside(&resource.namespace, self.patch_event(resource, name, count))
+            .boxed()
     }
+}
+
+fn drawers(places: usize) -> Vec<Semaphore> {
+    (0..DRAWERS).map(|_| Semaphore::new(places)).collect()
+}
+
+fn drawer(namespace: &str) -> usize {
+    let mut hasher = DefaultHasher::new();
+    namespace.hash(&mut hasher);
+    // The remainder is less than a thousand.
+    (hasher.finish() % DRAWERS as u64) as usize
 }
 
 fn secret_request(namespace: &str) -> Request {

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
 
-use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, SpawnErr};
+use ractor::{Actor, ActorCell, ActorProcessingErr, ActorRef, ActorStatus, SpawnErr};
 use tokio::sync::oneshot;
 
 use crate::spec::template::STACK_SIZE;
@@ -65,6 +65,13 @@ impl Renderer {
         let run = RendererMessage::Run(namespace.to_owned(), job);
         actor.cast(run).map_err(|_| Unfinished)?;
         result.await.map_err(|_| Unfinished)
+    }
+
+    /// Whether it has ended, as it does when the operator stops.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        let ended = |actor: &ActorRef<RendererMessage>| actor.get_status() >= ActorStatus::Stopping;
+        self.0.as_ref().is_some_and(ended)
     }
 
     /// The actor behind it, if there is one.

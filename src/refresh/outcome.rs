@@ -172,6 +172,7 @@ impl Failure {
         match self {
             Self::InvalidSpec(_)
             | Self::Render(RenderError::Template(TemplateError::Invalid { .. } | TemplateError::Together)) => None,
+            Self::NamespaceTerminating => Some(RetryClass::Late),
             _ => Some(retry_class(self.reason())),
         }
     }

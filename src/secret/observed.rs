@@ -45,7 +45,8 @@ impl ObservedSecret {
         metadata.finalizers = None;
         Self {
             metadata,
-            provenance: (!entries.is_empty()).then(|| Provenance::of(&entries)),
+            // The API server keeps account of every Secret. One without an account was wiped, and is nobody's work.
+            provenance: Some(Provenance::of(&entries)),
             forged: false,
         }
     }
@@ -92,16 +93,16 @@ impl ObservedSecret {
 
     /// Whether somebody wrote to it under the operator's own name since `known`, which the operator wrote or found right.
     #[must_use]
-    pub fn is_forged_since(&self, known: &Self) -> bool {
+    pub fn is_forged_since(&self, known: &Self, now: Timestamp) -> bool {
         let same = self.metadata.uid == known.metadata.uid;
         match (&self.provenance, &known.provenance) {
-            (Some(now), Some(before)) if same => {
+            (Some(this_one), Some(before)) if same => {
                 let (this, that) = (&self.metadata, &known.metadata);
                 let looks_the_same = this.labels == that.labels
                     && this.annotations == that.annotations
                     && this.owner_references == that.owner_references
                     && this.deletion_timestamp == that.deletion_timestamp;
-                known.forged || now.is_forged_since(before, looks_the_same)
+                known.forged || this_one.is_forged_since(before, looks_the_same, now)
             }
             _ => false,
         }
@@ -171,10 +172,13 @@ fn trim(map: &mut Option<BTreeMap<String, String>>, keep: impl Fn(&str) -> bool)
         return;
     };
     let mut size = 0;
-    map.retain(|key, value| {
-        size += key.len() + value.len();
-        let own = key.starts_with("pincette.net/") && (value.len() <= OWN_MAX || key == TEMPLATE_ANNOTATION);
-        (own || keep(key)) && size <= TEMPLATE_MAX
+    map.retain(|key, value| match key.starts_with("pincette.net/") {
+        true => value.len() <= OWN_MAX || (key == TEMPLATE_ANNOTATION && value.len() <= TEMPLATE_MAX),
+        false if keep(key) => {
+            size += key.len() + value.len();
+            size <= TEMPLATE_MAX
+        }
+        false => false,
     });
 }
 
@@ -210,8 +214,8 @@ mod tests {
         let labelled = json!({"manager": "kubectl-label", "operation": "Update", "fieldsV1": {"f:metadata": {"f:labels": {"f:x": {}}}}});
         assert!(secret(json!([ours, labelled])).is_intact(&Format::File));
         assert!(
-            secret(json!([])).is_intact(&Format::File),
-            "a cluster that keeps no account"
+            !secret(json!([])).is_intact(&Format::File),
+            "somebody wiped out who wrote what"
         );
     }
 
@@ -233,6 +237,7 @@ mod tests {
             "name": "s",
             "labels": {"aws-assume-role": "true", "from-template": "1", "theirs": "x".repeat(60)},
             "annotations": {
+                "example.com/theirs": "x".repeat(200_000),
                 "theirs": "x".repeat(200_000),
                 "from-template": "2",
                 "pincette.net/expiration": "then",

@@ -7,8 +7,8 @@
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::{EXPIRATION_ANNOTATION, SPEC_HASH_ANNOTATION};
@@ -19,8 +19,11 @@ pub const FIELD_MANAGER: &str = "aws-assume-role";
 /// The annotations on which the operator relies.
 const RELIED_ON: [&str; 2] = [EXPIRATION_ANNOTATION, SPEC_HASH_ANNOTATION];
 
-/// The most foreign keys that are remembered of one Secret. More are taken off by and by.
-const FOREIGN_MAX: usize = 256;
+/// The most keys of one writer that are remembered of a Secret. The operator writes 64 at most; foreign ones are taken off by and by.
+const KEYS_MAX: usize = 256;
+
+/// How long after a write of the operator another one in the same second can be told from it.
+const SAME_SECOND: SignedDuration = SignedDuration::from_secs(2);
 
 /// Who wrote what of a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,12 +58,13 @@ impl Provenance {
                         .into_iter()
                         .flat_map(|fields| names(&fields.0["f:metadata"]["f:annotations"])),
                 );
-                provenance.ours.extend(keys);
+                provenance.ours.extend(keys.take(KEYS_MAX));
                 provenance.our_last_write = provenance.our_last_write.max(time);
             } else {
-                provenance.others.extend(keys.take(FOREIGN_MAX));
+                provenance.others.extend(keys.take(KEYS_MAX));
                 provenance.their_last_write = provenance.their_last_write.max(time);
-                (&entry.manager, &entry.operation, time).hash(&mut their_writes);
+                let fields = entry.fields_v1.as_ref().map(|fields| fields.0.to_string());
+                (&entry.manager, &entry.operation, time, fields).hash(&mut their_writes);
             }
         }
         provenance.annotations = RELIED_ON.iter().all(|key| annotations.contains(*key));
@@ -69,13 +73,18 @@ impl Provenance {
     }
 
     /// Whether somebody wrote under the operator's own name since `before`, when the operator itself did not. `looks_the_same` says that
-    /// nothing was taken off the Secret: whoever only takes off leaves no trace of a name.
+    /// nothing that the operator knows of was taken off the Secret: whoever only takes off leaves no trace of a name.
     #[must_use]
-    pub fn is_forged_since(&self, before: &Self, looks_the_same: bool) -> bool {
+    pub fn is_forged_since(&self, before: &Self, looks_the_same: bool, now: Timestamp) -> bool {
         let nobody_else_wrote = self.their_writes == before.their_writes;
         let later = self.our_last_write > before.our_last_write;
-        // Times are in whole seconds. What changed without a trace of anybody else was done under that name in the same second.
-        let unexplained = looks_the_same && self.ours == before.ours && self.their_last_write < self.our_last_write;
+        // Times are in whole seconds. What changed without a trace of anybody, so soon after the operator's own write, was done under its name in
+        // the same second. Later there are innocent reasons: an API server that encrypts its store with another key, a label that went.
+        let just_written = self
+            .our_last_write
+            .is_some_and(|written| now.duration_since(written).abs() <= SAME_SECOND);
+        let unexplained =
+            just_written && looks_the_same && self.ours == before.ours && self.their_last_write < self.our_last_write;
         nobody_else_wrote && (later || unexplained)
     }
 }
@@ -88,27 +97,38 @@ impl Provenance {
 pub fn claimed<'a>(
     entries: &[ManagedFieldsEntry],
     data_keys: impl Iterator<Item = &'a str>,
+    now: Timestamp,
 ) -> Option<Vec<ManagedFieldsEntry>> {
     let data: BTreeSet<String> = data_keys.map(|key| format!("f:{key}")).collect();
     let annotations: BTreeSet<String> = RELIED_ON.iter().map(|key| format!("f:{key}")).collect();
-    let ours = entries.iter().position(is_ours)?;
+    let ours = entries.iter().filter(|entry| is_ours(entry));
+    let owned = |path: &str, wanted: &BTreeSet<String>| {
+        wanted.iter().all(|name| {
+            let mut sets = ours
+                .clone()
+                .filter_map(|entry| entry.fields_v1.as_ref()?.0.pointer(path));
+            sets.any(|set| set.get(name).is_some())
+        })
+    };
+    if owned("/f:data", &data) && owned("/f:metadata/f:annotations", &annotations) {
+        return None;
+    }
     let mut claimed = entries.to_vec();
+    // A list that somebody wiped out begins anew. The API server tracks no writes to a Secret that has none.
+    let is_ours_by_update = |entry: &ManagedFieldsEntry| is_ours(entry) && entry.operation.as_deref() == Some("Update");
+    let ours = claimed.iter().position(is_ours_by_update).unwrap_or_else(|| {
+        claimed.push(own_entry(now));
+        claimed.len() - 1
+    });
     let fields = &mut claimed[ours].fields_v1.as_mut()?.0;
-    let mut changed = false;
     for (path, wanted) in [
         (&["f:data"][..], &data),
         (&["f:metadata", "f:annotations"][..], &annotations),
     ] {
         let set = descend(fields, path)?;
         for name in wanted {
-            if !set.contains_key(name) {
-                set.insert(name.clone(), Value::Object(Map::new()));
-                changed = true;
-            }
+            set.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
         }
-    }
-    if !changed {
-        return None;
     }
     for (_, entry) in claimed.iter_mut().enumerate().filter(|(index, _)| *index != ours) {
         let Some(fields) = &mut entry.fields_v1 else {
@@ -117,10 +137,30 @@ pub fn claimed<'a>(
         for (path, taken) in [("/f:data", &data), ("/f:metadata/f:annotations", &annotations)] {
             if let Some(Value::Object(set)) = fields.0.pointer_mut(path) {
                 set.retain(|name, _| !taken.contains(name));
+                // An empty set would mean the whole.
+                if set.is_empty()
+                    && let Some((above, name)) = path.rsplit_once('/')
+                    && let Some(Value::Object(above)) = fields.0.pointer_mut(above)
+                {
+                    above.remove(name);
+                }
             }
         }
     }
     Some(claimed)
+}
+
+/// An entry of the operator that owns nothing yet.
+fn own_entry(now: Timestamp) -> ManagedFieldsEntry {
+    ManagedFieldsEntry {
+        manager: Some(FIELD_MANAGER.to_owned()),
+        operation: Some("Update".to_owned()),
+        api_version: Some("v1".to_owned()),
+        fields_type: Some("FieldsV1".to_owned()),
+        fields_v1: Some(FieldsV1(Value::Object(Map::new()))),
+        time: Some(Time(now)),
+        subresource: None,
+    }
 }
 
 fn is_ours(entry: &ManagedFieldsEntry) -> bool {
@@ -183,7 +223,7 @@ mod tests {
             ),
         ]));
         let keys = ["config", "credentials.json"];
-        let claimed_entries = claimed(&touched, keys.into_iter()).unwrap();
+        let claimed_entries = claimed(&touched, keys.into_iter(), at(NOON)).unwrap();
         let provenance = Provenance::of(&claimed_entries);
         assert!(provenance.annotations);
         assert_eq!(provenance.ours, keys.map(str::to_owned).into());
@@ -192,7 +232,45 @@ mod tests {
             claimed_entries[1].fields_v1.as_ref().unwrap().0["f:metadata"]["f:annotations"],
             json!({"f:theirs": {}})
         );
-        assert_eq!(claimed(&claimed_entries, keys.into_iter()), None, "once is enough");
+        assert_eq!(
+            claimed(&claimed_entries, keys.into_iter(), at(NOON)),
+            None,
+            "once is enough"
+        );
+    }
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    #[test]
+    fn who_wrote_what_is_written_anew_where_somebody_wiped_it_out() {
+        let claimed = claimed(&[], ["credentials"].into_iter(), at(NOON)).unwrap();
+        let provenance = Provenance::of(&claimed);
+        assert!(provenance.annotations && provenance.ours.contains("credentials"));
+        assert_eq!(provenance.our_last_write, Some(at(NOON)));
+    }
+
+    #[test]
+    fn an_entry_of_another_operation_counts_as_well() {
+        let mut applied = entry("aws-assume-role", NOON, &["credentials"], &RELIED_ON);
+        applied["operation"] = json!("Apply");
+        assert_eq!(
+            claimed(&entries(json!([applied])), ["credentials"].into_iter(), at(NOON)),
+            None
+        );
+    }
+
+    #[test]
+    fn a_version_that_nobody_made_long_after_a_write_is_no_forgery() {
+        let written = Provenance::of(&entries(json!([entry(
+            "aws-assume-role",
+            NOON,
+            &["credentials"],
+            &RELIED_ON
+        )])));
+        assert!(!written.is_forged_since(&written, true, at(LATER)), "stored anew");
+        assert!(written.is_forged_since(&written, true, at(NOON)));
     }
 
     #[test]
@@ -201,22 +279,22 @@ mod tests {
         let theirs = |time: &str| entry("controller", time, &[], &["theirs"]);
         let provenance = |list: Value| Provenance::of(&entries(list));
         let written = provenance(json!([ours(NOON)]));
-        assert!(provenance(json!([ours(LATER)])).is_forged_since(&written, true));
+        assert!(provenance(json!([ours(LATER)])).is_forged_since(&written, true, at(NOON)));
         assert!(
-            provenance(json!([ours(NOON)])).is_forged_since(&written, true),
+            provenance(json!([ours(NOON)])).is_forged_since(&written, true, at(NOON)),
             "in the same second"
         );
         assert!(
-            !provenance(json!([ours(NOON)])).is_forged_since(&written, false),
+            !provenance(json!([ours(NOON)])).is_forged_since(&written, false, at(NOON)),
             "something was taken off"
         );
-        assert!(!provenance(json!([ours(NOON), theirs(LATER)])).is_forged_since(&written, true));
+        assert!(!provenance(json!([ours(NOON), theirs(LATER)])).is_forged_since(&written, true, at(NOON)));
         let beside = provenance(json!([ours(NOON), theirs(NOON)]));
-        assert!(!provenance(json!([ours(NOON), theirs(LATER)])).is_forged_since(&beside, true));
+        assert!(!provenance(json!([ours(NOON), theirs(LATER)])).is_forged_since(&beside, true, at(NOON)));
         assert!(
-            !beside.is_forged_since(&beside, true),
+            !beside.is_forged_since(&beside, true, at(NOON)),
             "perhaps the other once more in that second"
         );
-        assert!(provenance(json!([ours(LATER), theirs(NOON)])).is_forged_since(&beside, true));
+        assert!(provenance(json!([ours(LATER), theirs(NOON)])).is_forged_since(&beside, true, at(NOON)));
     }
 }

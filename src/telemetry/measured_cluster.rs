@@ -47,7 +47,7 @@ fn within_unless_gone<'a, T: Send + 'a>(
     async move {
         let result = call.instrument(span.clone()).await;
         match &result {
-            Ok(_) | Err(ClusterError::Gone(_)) => {}
+            Ok(_) | Err(ClusterError::Gone(_) | ClusterError::Terminating(_)) => {}
             Err(error) => spans::failed(&span, error.into(), error),
         }
         result

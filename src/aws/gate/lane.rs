@@ -17,12 +17,18 @@ const IDLE: Duration = Duration::from_secs(60);
 /// A lane that was not used for that long is forgotten, whatever its budget.
 const IDLE_MAX: Duration = Duration::from_secs(600);
 
+/// Every so many passes one goes to whoever has waited longest, whatever the class: a class that fills the lane must not keep the others
+/// waiting for ever.
+const LONGEST_WAIT_EVERY: u32 = 8;
+
 /// What draws on one quota.
 pub(super) struct Lane {
     limits: Limits,
     pub(super) budget: Budget,
     in_flight: usize,
     waiting: BTreeMap<Class, Turns>,
+    /// Counts the passes.
+    passes: u32,
     used: Instant,
     /// The timer that runs until there is budget again.
     pub(super) refill: Option<AbortOnDropHandle<()>>,
@@ -52,6 +58,7 @@ impl Lane {
             budget: Budget::new(limits, now),
             in_flight: 0,
             waiting: BTreeMap::new(),
+            passes: 0,
             used: now,
             refill: None,
         }
@@ -82,13 +89,33 @@ impl Lane {
         if !self.budget.take(now) {
             return Next::Later(self.budget.wait());
         }
-        match self.pop() {
+        self.passes = self.passes.wrapping_add(1);
+        let popped = match self.passes.is_multiple_of(LONGEST_WAIT_EVERY) {
+            true => self.pop_longest_waiting(),
+            false => self.pop(),
+        };
+        match popped {
             Some(reply) => {
                 self.in_flight += 1;
                 Next::Go(reply)
             }
             None => Next::Nobody,
         }
+    }
+
+    /// Takes the one out that came first of those whose turn it is in their class.
+    fn pop_longest_waiting(&mut self) -> Option<RpcReplyPort<Pass>> {
+        let fronts = self.waiting.iter().filter_map(|(class, turns)| {
+            let queue = turns.queues.get(turns.order.front()?)?;
+            queue.first_key_value().map(|((_, number), _)| (*number, *class))
+        });
+        let (_, class) = fronts.min_by_key(|(number, _)| *number)?;
+        let turns = self.waiting.get_mut(&class)?;
+        let reply = turns.pop();
+        if turns.order.is_empty() {
+            self.waiting.remove(&class);
+        }
+        reply
     }
 
     /// Whether anybody waits. Those at the front who have given up are taken out: they cost nothing.

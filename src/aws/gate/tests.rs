@@ -75,6 +75,35 @@ async fn what_can_still_succeed_goes_first_then_newcomers_then_what_has_failed()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_class_that_fills_the_lane_keeps_nobody_waiting_for_ever() {
+    let gate = gate(1000.0, 1).await;
+    let held = gate.enter(renewal(1)).await.unwrap();
+    let failed = entry(Class::Failed(9), "victim", 1);
+    let victim = tokio::spawn({
+        let gate = gate.clone();
+        async move { gate.enter(failed).await.unwrap().tell(Verdict::Taken) }
+    });
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    // More renewals than can ever pass, each coming again at once.
+    let busy: Vec<_> = (0..20)
+        .map(|_| {
+            let gate = gate.clone();
+            tokio::spawn(async move {
+                loop {
+                    gate.enter(renewal(1)).await.unwrap().tell(Verdict::Taken);
+                }
+            })
+        })
+        .collect();
+    drop(held);
+    tokio::time::timeout(Duration::from_secs(5), victim)
+        .await
+        .unwrap()
+        .unwrap();
+    busy.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test(start_paused = true)]
 async fn namespaces_take_turns() {
     let entries = vec![
         ("many 1", entry(Class::Newcomer, "many", 1)),

@@ -23,7 +23,7 @@ use crate::secret::Material;
 use crate::spec::{Format, Spec};
 use crate::telemetry::spans;
 
-/// How long a resource without credentials may wait at the gate behind those that are about to lose theirs.
+/// When a resource without credentials counts as being without them, for its place among those of its class.
 const NEWCOMERS_PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long a call may take to pass the gate before that is a wait of its own in the trace.

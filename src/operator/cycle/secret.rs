@@ -8,6 +8,7 @@ use tracing::{info, warn};
 
 use super::memory::Unwritten;
 use super::{Cycle, Observation};
+use crate::aws::gate::GateClosed;
 use crate::cluster::ClusterError;
 use crate::operator::renderer::Unfinished;
 use crate::refresh::outcome::Failure;
@@ -83,6 +84,7 @@ impl Cycle {
         let work = self.context.renderer.run(namespace, work);
         match timeout(RENDER_TIMEOUT, work).await {
             Ok(Ok(result)) => Ok(result),
+            Ok(Err(Unfinished)) if self.context.renderer.is_gone() => Err(GateClosed.into()),
             Ok(Err(Unfinished)) | Err(_) => Err(Failure::Render(TemplateError::Unfinished.into())),
         }
     }

@@ -55,8 +55,8 @@ impl RoleState {
                     let last = LastEvent::written(event, name, count, Instant::now());
                     let _ = myself.cast(RoleMessage::EventPublished(number, Box::new(last)));
                 }
-                // So is its namespace, then.
-                Err(ClusterError::Gone(_)) => {}
+                // So is its namespace, then, or about to be.
+                Err(ClusterError::Gone(_) | ClusterError::Terminating(_)) => {}
                 Err(error) => warn!("an event was not published: {error}"),
             }
         };

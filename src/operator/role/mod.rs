@@ -128,6 +128,8 @@ struct Meanwhile {
     secret: Option<SecretNews>,
     /// The names of Secrets that appeared and are not wanted.
     leftovers: BTreeSet<String>,
+    /// Whether the operator's own Region became another.
+    region_changed: bool,
 }
 
 /// A cycle panicked. The supervisor starts the actor again.
@@ -249,19 +251,22 @@ impl RoleState {
         }
     }
 
-    /// Starts a cycle that a person set off, at once or, when there were many, a little later. One that is under way ends in any case: it does
-    /// what is not asked for any more.
+    /// Starts a cycle that a person set off, at once or, when there were many, a little later. One that is under way for another spec ends in any
+    /// case: it does what is not asked for any more.
     fn start_for_a_person(&mut self, myself: &ActorRef<RoleMessage>, trigger: Trigger) {
         match self.allowance.take(Instant::now()) {
             Ok(()) => self.start_cycle(myself, trigger),
             Err(allowed) => {
-                if self.task.take().is_some() {
+                self.postponed = Some((allowed, trigger));
+                if trigger == Trigger::SpecChanged && self.task.take().is_some() {
                     // Its report will not be taken.
                     self.task_number += 1;
-                    self.memory.observation = Observation::Unknown;
+                    self.aborted();
                 }
-                self.postponed = Some((allowed, trigger));
-                self.set_timer(myself);
+                // After a task that goes on the timer is set in any case.
+                if self.task.is_none() {
+                    self.set_timer(myself);
+                }
             }
         }
     }
@@ -269,7 +274,7 @@ impl RoleState {
     /// Starts a cycle, in place of one that is under way. A Secret that such a one may have been writing must be looked at again.
     fn start_cycle(&mut self, myself: &ActorRef<RoleMessage>, trigger: Trigger) {
         if self.task.is_some() {
-            self.memory.observation = Observation::Unknown;
+            self.aborted();
         }
         self.postponed = None;
         self.memory.leftovers.append(&mut self.meanwhile.leftovers);
@@ -279,6 +284,8 @@ impl RoleState {
             trigger,
             self.memory.clone(),
         );
+        // The cycle says when the next is due. Until then none is, also if it comes to no end.
+        self.memory.next = None;
         let recorder = self.recorder(trigger);
         self.run(myself, |number| async move {
             let span = recorder.span().clone();
@@ -286,6 +293,12 @@ impl RoleState {
             let trace = recorder.close(&report.outcome);
             RoleMessage::Finished(number, Box::new(Finish { report, span, trace }))
         });
+    }
+
+    /// What is known after a task that was aborted: it may have been writing the Secret, and may have called AWS.
+    fn aborted(&mut self) {
+        self.memory.observation = Observation::Unknown;
+        self.memory.last_call = Some(Instant::now());
     }
 
     fn try_status(&mut self, myself: &ActorRef<RoleMessage>) {
@@ -360,6 +373,9 @@ impl RoleState {
                 self.secret_changed(myself);
             }
             _ => {}
+        }
+        if meanwhile.region_changed {
+            self.region_changed(myself);
         }
         // New ones, or such as could not be deleted. Until the Secret that is wanted is written they stay.
         let in_order = !self.memory.status.content.has_failed() && !self.resource.is_suspended();

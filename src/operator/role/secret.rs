@@ -44,7 +44,7 @@ impl RoleState {
         } else {
             let mut secret = secret;
             if let Observation::Seen(Some(known)) = &self.memory.observation {
-                secret.forged = secret.is_forged_since(known);
+                secret.forged = secret.is_forged_since(known, self.context.clock.now());
             }
             self.memory.observation = Observation::Seen(Some(Arc::from(secret)));
             self.secret_changed(myself);
@@ -83,8 +83,12 @@ impl RoleState {
 
     /// A Secret that shows the operator's own Region may show another one by now. The cycle finds out.
     pub(super) fn region_changed(&mut self, myself: &ActorRef<RoleMessage>) {
-        if self.resource.spec.as_ref().is_ok_and(Spec::shows_own_region) {
-            self.secret_changed(myself);
+        if !self.resource.spec.as_ref().is_ok_and(Spec::shows_own_region) {
+            return;
+        }
+        match self.task.is_some() {
+            true => self.meanwhile.region_changed = true,
+            false => self.secret_changed(myself),
         }
     }
 

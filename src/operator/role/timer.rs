@@ -69,7 +69,12 @@ impl RoleState {
             let at = retry(now, RetryClass::Soon, self.status_failures, None, seed);
             (Instant::now() + since(now, at), Purpose::Status)
         });
-        let cycle = self.memory.next.map(|next| (next.instant, Purpose::Cycle));
+        // The wall clock may have jumped since the moment was told by both clocks: the sooner of the two is the safe one.
+        let now = self.context.now();
+        let cycle = self.memory.next.map(|next| {
+            let by_wall_clock = Instant::now() + since(now, next.at);
+            (next.instant.min(by_wall_clock), Purpose::Cycle)
+        });
         let person = self.postponed.map(|(at, trigger)| (at, Purpose::Person(trigger)));
         let timers = cycle.into_iter().chain(person).chain(status_again);
         if let Some((at, purpose)) = timers.min_by_key(|(at, _)| *at) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::SignedDuration;
 use ractor::ActorRef;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{SupervisorMessage, SupervisorState};
 use crate::clock::Reading;
@@ -21,11 +21,22 @@ impl SupervisorState {
     /// Timers run on a clock that neither jumps nor runs while the machine is suspended; credentials end by the wall
     /// clock. When the two part, every timer is set anew.
     pub(super) fn compare_clocks(&mut self) {
+        // AWS's answers show what time it is for AWS: timers that were set before that may be late.
+        let skew = self.context.skew.get();
+        let measured = (skew - self.skew_seen).abs() > CLOCK_TOLERANCE;
+        self.skew_seen = skew;
         let (instant, wall) = self.clock_seen;
         let seen = Reading { instant, wall };
         let now = Reading::of(&*self.context.clock);
         self.clock_seen = (now.instant, now.wall);
         if now.set_back_since(seen).abs() <= CLOCK_TOLERANCE {
+            if measured {
+                info!(
+                    skew_seconds = skew.as_secs(),
+                    "AWS's clock is another: all timers are set anew"
+                );
+                self.reset_timers();
+            }
             return;
         }
         self.context.skew.step(seen, now);
@@ -36,6 +47,11 @@ impl SupervisorState {
             shown_seconds = shown.as_secs(),
             "the wall clock jumped: all timers are set anew"
         );
+        self.skew_seen = self.context.skew.get();
+        self.reset_timers();
+    }
+
+    fn reset_timers(&self) {
         for child in self.children.values() {
             child.send(RoleMessage::ClockStepped);
         }

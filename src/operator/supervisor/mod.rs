@@ -10,7 +10,7 @@ mod watches;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -67,6 +67,8 @@ pub struct SupervisorState {
     /// The operator's own Region, as it was last seen.
     region_seen: Region,
     clock_seen: (Instant, Timestamp),
+    /// How far AWS's clock was from the operator's when that was last looked at.
+    skew_seen: SignedDuration,
     _resource_watch: AbortOnDropHandle<()>,
     /// It begins when the resources are listed, so that each Secret finds its resource.
     secret_watch: Option<AbortOnDropHandle<()>>,
@@ -105,6 +107,7 @@ impl Actor for Supervisor {
             _clock: check_clock(&myself),
             region_seen: context.aws.region(),
             clock_seen: (Instant::now(), context.clock.now()),
+            skew_seen: context.skew.get(),
             context,
             children: BTreeMap::new(),
             actors: HashMap::new(),

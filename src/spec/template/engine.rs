@@ -14,6 +14,7 @@ use minijinja::value::ValueKind;
 use super::filters::{self, Arguments, text};
 use super::operators;
 use super::value::{STEP, Value, Work};
+use crate::spec::excerpt;
 
 /// Why a template cannot be rendered.
 #[derive(Debug)]
@@ -352,7 +353,7 @@ fn fault(what: &str, span: Span) -> Fault {
 
 fn at(span: Span) -> impl Fn(String) -> Fault {
     move |what| Fault {
-        what,
+        what: excerpt(&what),
         line: span.start_line.into(),
     }
 }

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::format;
-use super::value::{STEP, Value, Work};
+use super::value::{STEP, TEXT_MAX, Value, Work};
 
 /// The arguments of a filter: those by position first, then by name.
 pub(super) struct Arguments<'a> {
@@ -163,6 +163,15 @@ fn tojson(value: &Value, work: &mut Work) -> Result<Value, String> {
                 .unwrap_or_default()
         };
         work.pay(items.iter().map(bytes).sum())?;
+    }
+    // Six bytes for each is the longest that JSON makes of one: `\u0001`.
+    let longest = |item: &Value| 6 * text_len(item) + 3;
+    let bound = match value {
+        Value::List(items) => 2 + items.iter().map(longest).sum::<usize>(),
+        other => longest(other),
+    };
+    if bound > 8 * TEXT_MAX {
+        return Err(format!("its result could have more than {TEXT_MAX} bytes (256 KiB)"));
     }
     work.text(json(value)?.to_string())
 }

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use self::engine::{Engine, Fault};
 use self::value::Work;
+use super::excerpt;
 use crate::credentials::{Credentials, ExposeSecret, SecretString};
 
 /// The stack that [`check`] and [`render`] need at most, by far: run them on a thread that has so much. Parser, engine and the destructor of
@@ -159,7 +160,7 @@ fn syntax() -> SyntaxConfig {
 
 fn unparsed(error: &minijinja::Error) -> Fault {
     Fault {
-        what: error.detail().unwrap_or("it is no template").to_owned(),
+        what: excerpt(error.detail().unwrap_or("it is no template")),
         line: error.line().unwrap_or_default(),
     }
 }

@@ -11,7 +11,7 @@ const WORK_MAX: usize = 10_000_000;
 pub(super) const STEP: usize = 64;
 
 /// The most bytes of a text on the way. A Secret's whole content may have four times as much.
-const TEXT_MAX: usize = 256 << 10;
+pub(super) const TEXT_MAX: usize = 256 << 10;
 
 /// A value. Lists hold no lists: whatever is done with a value takes time in proportion to the bytes that were paid for.
 #[derive(Clone, Debug)]
@@ -89,9 +89,8 @@ impl Work {
     }
 
     /// A text that was paid for while it was made, or is no longer than what was.
-    pub(super) fn text(&mut self, text: impl Into<Rc<str>>) -> Result<Value, String> {
-        let text = text.into();
-        self.pay_text(text.len())?;
-        Ok(Value::Text(text))
+    pub(super) fn text(&mut self, text: impl AsRef<str> + Into<Rc<str>>) -> Result<Value, String> {
+        self.pay_text(text.as_ref().len())?;
+        Ok(Value::Text(text.into()))
     }
 }
