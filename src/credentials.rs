@@ -45,7 +45,7 @@ pub struct RegistryLogin {
     pub username: String,
     /// The password.
     pub password: SecretString,
-    /// When AWS says that it ends, by AWS's clock. Not always to be effective_expiration.
+    /// When AWS says that it ends, by AWS's clock. Not always to be believed.
     pub expiration: Option<Timestamp>,
 }
 

@@ -19,7 +19,7 @@ pub const FIELD_MANAGER: &str = "aws-assume-role";
 /// The annotations on which the operator relies.
 const RELIED_ON: [&str; 2] = [EXPIRATION_ANNOTATION, SPEC_HASH_ANNOTATION];
 
-/// The most foreign keys that are remembered of one Secret. More are taken off by and by.
+/// The most foreign keys that are remembered of what one manager wrote on a Secret. More are taken off by and by.
 const FOREIGN_MAX: usize = 256;
 
 /// Who wrote what of a Secret.
