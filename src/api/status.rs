@@ -188,13 +188,13 @@ pub struct Condition {
 pub enum Reason {
     /// The Secret holds credentials, and the last attempt wrote them.
     Issued,
-    /// Nothing was tried yet.
+    /// The first attempt is under way, or a Secret of that name is being deleted.
     Pending,
     /// AWS refused: the role does not exist or does not trust the operator.
     AccessDenied,
     /// A value in the spec cannot be used, or AWS refused it.
     InvalidRequest,
-    /// AWS asked to slow down.
+    /// AWS asked to slow down, or the credentials ended while the call for others waited for its turn.
     Throttled,
     /// AWS could not be reached or answered with an error of its own.
     AwsUnavailable,
@@ -210,7 +210,7 @@ pub enum Reason {
     TemplateError,
     /// The spec says not to refresh.
     Suspended,
-    /// The API server could not be reached or refused for a reason of its own.
+    /// The API server could not be reached or failed, or the Secret kept changing.
     ClusterUnavailable,
 }
 

@@ -52,11 +52,11 @@ pub struct Operator {
     #[arg(long, env = "UPGRADE_CRD", default_value_t = true, action = clap::ArgAction::Set)]
     pub upgrade_crd: bool,
 
-    /// The most calls to AWS per second on one quota: of a service, in a Region, for an account. Fewer go out while AWS throttles.
+    /// The most calls to AWS per second, for each service, Region and account. Fewer go out while AWS throttles.
     #[arg(long, env = "AWS_CALL_RATE", default_value_t = 50.0, value_parser = positive)]
     pub aws_call_rate: f64,
 
-    /// The most calls to AWS at the same time on one quota.
+    /// The most calls to AWS at the same time, for each service, Region and account.
     #[arg(long, env = "AWS_CALL_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub aws_call_concurrency: u16,
 }

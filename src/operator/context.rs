@@ -1,4 +1,5 @@
-//! What all actors share: the two outside worlds, the time, the gate before AWS, and what is counted.
+//! What all actors share: the two outside worlds, the time, the gate before AWS, the renderer of templates, what is counted, and the
+//! signs of life.
 
 use std::sync::Arc;
 

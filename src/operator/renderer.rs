@@ -1,8 +1,8 @@
 //! Where templates are checked and rendered: a few threads of their own, away from the watch and from every mailbox.
 //!
-//! What a template costs is bounded by its fuel, and the stack that it needs by the bounds on its text. Both bounds belong to
-//! [`crate::spec::template`]. What is left, some milliseconds of a processor, is shared out here: namespaces take turns, and each has one job
-//! under way at most.
+//! What a template costs is bounded by the work that it may do, and the stack that it needs by the bounds on its text. Both bounds belong
+//! to [`crate::spec::template`]. What is left, some milliseconds of a processor, is shared out here: namespaces take turns, and each has
+//! one job under way at most.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -87,8 +87,8 @@ impl Format {
     }
 }
 
-/// A spec that the operator cannot act on. The schema refuses all of these at `kubectl apply`; a resource that was stored under an
-/// older schema may still hold one.
+/// A spec that the operator cannot act on. The schema refuses most of these at `kubectl apply`; a resource that was stored under an
+/// older schema may still hold one. What a schema cannot express, such as a policy that is no JSON, is found only here.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum InvalidSpec {
     /// The object does not have the fields of an `AWSAssumeRole`.

@@ -18,7 +18,7 @@ use crate::secret::{DesiredSecret, ObservedSecret, Repair};
 use crate::spec::template::{self, TemplateError, Variables};
 use crate::spec::{Format, Spec};
 
-/// How long templates may take, the wait for their turn included. Their fuel lasts for a fraction of a second.
+/// How long templates may take, the wait for their turn included. What they may do takes a fraction of a second.
 const RENDER_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Cycle {

@@ -16,7 +16,7 @@ pub(super) struct HeldCredentials {
 }
 
 impl HeldCredentials {
-    /// The overlap that is promised: a third of the lifetime.
+    /// The overlap that is promised at least: a third of the lifetime. The default is longer for short lifetimes.
     fn overlap(&self) -> i64 {
         (self.expiration.as_second() - self.written.as_second()) / 3
     }
