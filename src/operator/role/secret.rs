@@ -42,9 +42,12 @@ impl RoleState {
             // The operator's own write, or what was before it.
         } else {
             let mut secret = secret;
-            if let Observation::Seen(Some(known)) = &self.memory.observation {
-                secret.forged = secret.is_forged_since(known);
+            if let Observation::Seen(Some(known)) = &self.memory.observation
+                && secret.is_forged_since(known)
+            {
+                self.memory.forged.clone_from(&secret.metadata.uid);
             }
+            secret.forged = self.memory.is_forged(&secret);
             self.memory.observation = Observation::Seen(Some(Arc::from(secret)));
             self.secret_changed(myself);
         }
