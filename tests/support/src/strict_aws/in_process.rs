@@ -59,10 +59,10 @@ impl InProcess {
             _ => {}
         }
         let reply = self.aws.answer(key.0, key.1, region, &request, fault.as_ref());
-        let date = match fault {
+        let date = whole_seconds(match fault {
             Some(Fault::WrongDate(seconds)) => self.aws.now() + SignedDuration::from_secs(seconds),
             _ => self.aws.now(),
-        };
+        });
         match reply {
             Ok(reply) => Ok(Answered { reply, date }),
             Err(refusal) => {
@@ -85,6 +85,11 @@ impl InProcess {
         }
         answered
     }
+}
+
+/// A moment as AWS writes it.
+fn whole_seconds(moment: Timestamp) -> Timestamp {
+    Timestamp::from_second(moment.as_second()).unwrap()
 }
 
 fn answer(operation: Operation, code: Option<&str>, message: &str) -> Answer {
@@ -147,7 +152,7 @@ impl Aws for InProcess {
                         secret_access_key: secret.into(),
                         session_token: token.into(),
                     },
-                    expiration,
+                    expiration: whole_seconds(expiration),
                     answered: Some(date),
                 }),
                 other => unreachable!("{other:?}"),
@@ -176,7 +181,7 @@ impl Aws for InProcess {
                 Reply::Token { password, expiration } => Ok(RegistryLogin {
                     username: "AWS".to_owned(),
                     password: password.into(),
-                    expiration: Some(expiration),
+                    expiration: Some(whole_seconds(expiration)),
                 }),
                 other => unreachable!("{other:?}"),
             }
