@@ -17,6 +17,8 @@ pub struct Figures {
     pub worst_recovery: Option<u64>,
     /// The longest time until another identity of the operator was used once it was to be had, in seconds.
     pub worst_identity: Option<u64>,
+    /// The longest that a resource of those who mean well waited for its first credentials while nothing excused it, in seconds.
+    pub slowest_newcomer: i64,
     /// The most calls for one resource within a minute.
     pub busiest_minute: usize,
     /// Statuses that were written, by the reason of `Ready`.
@@ -49,6 +51,7 @@ impl Figures {
         for (reason, number) in &other.statuses {
             *self.statuses.entry(reason.clone()).or_default() += number;
         }
+        self.slowest_newcomer = self.slowest_newcomer.max(other.slowest_newcomer);
         self.busiest_minute = self.busiest_minute.max(other.busiest_minute);
         self.worst_identity = self.worst_identity.max(other.worst_identity);
         self.smallest_margin = [self.smallest_margin, other.smallest_margin]
@@ -63,7 +66,7 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} refreshes, {} things injected, expired although avoidable {} s, excused {}, smallest margin {} s, worst recovery {} s, of the identity {} s, busiest minute of a resource {} calls; injected {:?}; calls {:?}; statuses {:?}",
+            "{} refreshes, {} things injected, expired although avoidable {} s, excused {}, smallest margin {} s, worst recovery {} s, of the identity {} s, slowest newcomer {} s, busiest minute of a resource {} calls; injected {:?}; calls {:?}; statuses {:?}",
             self.refreshes,
             self.injected(),
             self.expired_seconds,
@@ -71,6 +74,7 @@ impl fmt::Display for Figures {
             self.smallest_margin.unwrap_or_default(),
             self.worst_recovery.unwrap_or_default(),
             self.worst_identity.unwrap_or_default(),
+            self.slowest_newcomer,
             self.busiest_minute,
             self.faults,
             self.calls,

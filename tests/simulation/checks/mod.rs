@@ -36,6 +36,8 @@ struct State {
     held: BTreeMap<Place, HeldCredentials>,
     /// Where the resources are, by UID.
     homes: BTreeMap<String, Place>,
+    /// When the resources came that have had no credentials yet, by UID.
+    newcomers: BTreeMap<String, i64>,
     /// The calls to AWS, by the UID of the resource that they are made for.
     calls: BTreeMap<String, Calls>,
     deleted: BTreeSet<String>,
@@ -65,6 +67,7 @@ impl Checks {
             outages: Outages::default(),
             held: BTreeMap::new(),
             homes: BTreeMap::new(),
+            newcomers: BTreeMap::new(),
             calls: BTreeMap::new(),
             deleted: BTreeSet::new(),
             identity: Recovery::default(),
@@ -101,7 +104,17 @@ impl Checks {
 
     pub fn resource_created(&self, uid: &str, place: &Place) {
         self.note(&format!("{uid} is {place}"));
-        self.state().homes.insert(uid.to_owned(), place.clone());
+        let now = self.seconds();
+        let mut state = self.state();
+        state.homes.insert(uid.to_owned(), place.clone());
+        if !place.is_hostile() {
+            state.newcomers.insert(uid.to_owned(), now);
+        }
+    }
+
+    /// A resource will not get credentials by itself.
+    pub fn is_in_conflict(&self, uid: &str) {
+        self.state().newcomers.remove(uid);
     }
 
     pub fn count(&self, kind: &str) {

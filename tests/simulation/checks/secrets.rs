@@ -74,6 +74,17 @@ impl Checks {
         let mut state = self.state();
         state.figures.refreshes += 1;
         state.has_fresh(owner, place, now, expiration);
+        if let Some(came) = state.newcomers.remove(owner) {
+            let waited = state.outages.longest_without(owner, came, now.as_second());
+            let slowest = &mut state.figures.slowest_newcomer;
+            *slowest = (*slowest).max(waited);
+            if waited >= 2 * LONG_ENOUGH + LONGEST_SILENCE {
+                drop(state);
+                self.fail(&format!(
+                    "Secret {place} of {owner} got its first credentials after {waited} s in which nothing excused it"
+                ));
+            }
+        }
         let held = HeldCredentials {
             owner: owner.to_owned(),
             expiration,

@@ -98,6 +98,9 @@ impl Life {
         if is_of_other_account(place) {
             self.checks.shares(&uid, SHARED_REGISTRY);
         }
+        if self.foreign.contains(place) {
+            self.checks.is_in_conflict(&uid);
+        }
         self.owners.lock().unwrap().insert(arn, uid);
     }
 
