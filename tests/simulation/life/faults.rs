@@ -11,6 +11,7 @@ use super::Life;
 use super::people::{OTHER_ACCOUNT, SHARED_REGISTRY, request};
 use crate::api_server::Watches;
 use crate::checks::Checks;
+use crate::time::Time;
 use support::fixtures::SECRET_ACCESS_KEY;
 use support::strict_aws::{Fault, Refusal, Request, allow_all};
 
@@ -23,6 +24,7 @@ pub(super) struct AwsFaults {
     pub(super) checks: Checks,
     pub(super) down: Arc<Mutex<bool>>,
     pub(super) on: Arc<Mutex<bool>>,
+    pub(super) time: Time,
     /// The resources by the ARNs of their roles.
     pub(super) owners: Arc<Mutex<BTreeMap<String, String>>>,
 }
@@ -52,7 +54,8 @@ impl AwsFaults {
             40..43 => ("aws: end in ten seconds", Fault::ShortEnd),
             43..45 => ("aws: expired token", refuse(403, "ExpiredToken")),
             45..48 => ("aws: end in the year 9999", Fault::FarEnd),
-            48..51 => {
+            // While the clock is wrong by hours as well, nothing tells which of the two is.
+            48..51 if !self.time.lies() => {
                 let by = self.random.i64(3600..300_000);
                 (
                     "aws: wrong date",
@@ -61,10 +64,13 @@ impl AwsFaults {
             }
             _ => return None,
         };
-        if let (Fault::ShortEnd, Request::AssumeRole(asked)) = (&fault, asked)
+        if let Request::AssumeRole(asked) = asked
             && let Some(uid) = self.owners.lock().unwrap().get(&asked.role_arn)
         {
-            self.checks.has_reason(uid);
+            self.checks.note(&format!("{uid}: {kind}"));
+            if fault == Fault::ShortEnd {
+                self.checks.has_reason(uid);
+            }
         }
         self.checks.count(kind);
         Some(fault)

@@ -130,6 +130,7 @@ impl Life {
             checks: checks.clone(),
             down: aws_down.clone(),
             on: aws_faults.clone(),
+            time: time.clone(),
             owners: owners.clone(),
         };
         aws.inject_faults(move |request| faults.next(request));
