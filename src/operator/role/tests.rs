@@ -445,3 +445,18 @@ async fn an_edit_is_not_forgotten_behind_a_status_that_is_written_again() {
     pass(20).await;
     assert_eq!(role.repairs(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_overdue_does_not_let_a_person_set_off_more() {
+    let mut role = Role::waiting().await;
+    let hanging = std::iter::repeat_with(|| Reply::Hang).take(60);
+    role.world.aws.will(std::iter::once(refusal()).chain(hanging));
+    role.request("first").await;
+    let before = role.world.aws.calls();
+    for second in 0..30 {
+        role.request(&second.to_string()).await;
+        pass(1).await;
+    }
+    let calls = role.world.aws.calls() - before;
+    assert!((5..=8).contains(&calls), "{calls} calls");
+}

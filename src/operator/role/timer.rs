@@ -69,7 +69,10 @@ impl RoleState {
             let at = retry(now, RetryClass::Soon, self.status_failures, None, seed);
             (Instant::now() + since(now, at), Purpose::Status)
         });
-        let cycle = self.memory.next.map(|next| (next.instant, Purpose::Cycle));
+        // One that a person set off does what the next one would have done. That may be overdue, where many in a row were ended before they
+        // were done, and would not wait.
+        let next = self.memory.next.filter(|_| self.postponed.is_none());
+        let cycle = next.map(|next| (next.instant, Purpose::Cycle));
         let person = self.postponed.map(|(at, trigger)| (at, Purpose::Person(trigger)));
         let timers = cycle.into_iter().chain(person).chain(status_again);
         if let Some((at, purpose)) = timers.min_by_key(|(at, _)| *at) {
