@@ -1,6 +1,7 @@
 //! Who the operator is to AWS, and the answer kept for all who ask.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -91,6 +92,9 @@ impl Identity {
 pub struct KnownIdentity {
     aws: Arc<dyn Aws>,
     answer: Mutex<Option<Answered>>,
+    /// AWS refused the operator's credentials since it was last asked whose they are. It is beside the answer, since whoever brings a refusal
+    /// must not wait for a question that is under way: with the refusal comes the time that AWS told.
+    doubted: AtomicBool,
 }
 
 /// What became of asking for the identity.
@@ -99,15 +103,13 @@ struct Answered {
     result: Result<Identity, AwsError>,
     /// The operator's access key that it is about.
     generation: u64,
-    /// AWS refused the operator's credentials since.
-    doubted: bool,
 }
 
 impl Answered {
-    fn stands(&self, generation: u64) -> bool {
+    fn stands(&self, generation: u64, doubted: bool) -> bool {
         let fresh = self.when.elapsed() < FAILURE_STANDS;
         match self.result {
-            Ok(_) => self.generation == generation && (fresh || !self.doubted),
+            Ok(_) => self.generation == generation && (fresh || !doubted),
             Err(_) => fresh,
         }
     }
@@ -120,6 +122,7 @@ impl KnownIdentity {
         Self {
             aws,
             answer: Mutex::new(None),
+            doubted: AtomicBool::new(false),
         }
     }
 
@@ -127,9 +130,11 @@ impl KnownIdentity {
         // Whoever comes while the question is under way waits here for the same answer.
         let mut answer = self.answer.lock().await;
         let before = self.aws.credentials_generation();
-        if let Some(answered) = answer.as_ref().filter(|answered| answered.stands(before)) {
+        let doubted = self.doubted.load(Ordering::Relaxed);
+        if let Some(answered) = answer.as_ref().filter(|answered| answered.stands(before, doubted)) {
             return answered.result.clone();
         }
+        self.doubted.store(false, Ordering::Relaxed);
         let result = self.aws.identity().await;
         *answer = Some(Answered {
             when: Instant::now(),
@@ -139,22 +144,15 @@ impl KnownIdentity {
                 0 => self.aws.credentials_generation(),
                 _ => before,
             },
-            doubted: false,
         });
         result
-    }
-
-    /// Marks the kept identity as doubtful after a refusal of the operator's credentials: the role may have been made anew.
-    async fn doubt(&self) {
-        if let Some(answered) = self.answer.lock().await.as_mut() {
-            answered.doubted = true;
-        }
     }
 
     async fn session(&self, request: &AssumeRole) -> Result<Session, AwsError> {
         let result = self.aws.assume_role(request).await;
         if matches!(result, Err(AwsError::NoIdentity(_))) {
-            self.doubt().await;
+            // The role may have been made anew.
+            self.doubted.store(true, Ordering::Relaxed);
         }
         result
     }
@@ -188,7 +186,7 @@ impl Aws for KnownIdentity {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::sync::atomic::AtomicU64;
 
     use super::*;
     use crate::aws::RegionSource;
@@ -227,6 +225,7 @@ mod tests {
         generation: AtomicU64,
         asked: AtomicU64,
         refuses: AtomicBool,
+        hangs: AtomicBool,
     }
 
     impl Rotated {
@@ -259,6 +258,9 @@ mod tests {
                 .compare_exchange(0, 1, Ordering::SeqCst, Ordering::SeqCst);
             let arn = format!("arn:aws:iam::123456789012:user/u{}", self.credentials_generation());
             async move {
+                if self.hangs.load(Ordering::SeqCst) {
+                    std::future::pending::<()>().await;
+                }
                 match self.refuses.load(Ordering::SeqCst) {
                     true => Err(Self::refusal()),
                     false => Ok(Identity::new("123456789012", &arn)),
@@ -317,5 +319,26 @@ mod tests {
         tokio::time::advance(FAILURE_STANDS).await;
         aws.refuses.store(false, Ordering::SeqCst);
         known.identity().await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_does_not_wait_for_the_question_who_the_operator_is() {
+        let aws = Arc::new(Rotated::default());
+        aws.hangs.store(true, Ordering::SeqCst);
+        let known = Arc::new(KnownIdentity::new(aws));
+        let asking = known.clone();
+        let question = tokio::spawn(async move { asking.identity().await });
+        tokio::task::yield_now().await;
+        let request = AssumeRole {
+            role_arn: "arn:aws:iam::123456789012:role/r".into(),
+            region: None,
+            session: crate::spec::SessionRequest::default(),
+            duration: Duration::from_secs(900),
+        };
+        let began = Instant::now();
+        let refusal = tokio::time::timeout(Duration::from_secs(60), known.assume_role(&request)).await;
+        assert!(matches!(refusal, Ok(Err(AwsError::NoIdentity(_)))));
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        question.abort();
     }
 }

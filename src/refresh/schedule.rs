@@ -115,11 +115,13 @@ fn is_possible(asked: Timestamp, lifetime: Duration, end: Timestamp) -> bool {
 }
 
 /// When a session was asked for, by the clock that its end is to be read by: what is believed to be AWS's, unless AWS's answer tells a
-/// time long before it that its own end agrees with. Then the operator's clock is far ahead, and only a second answer is still missing.
+/// time long before it that its own end agrees with. Then the operator's clock is far ahead, and only a second answer is still missing. Where
+/// the end agrees with neither, the sooner time is the safe one: the end that counts instead is counted from it.
 #[must_use]
 pub fn asked_by_aws(believed: Timestamp, answered: Option<Timestamp>, duration: Duration, end: Timestamp) -> Timestamp {
     answered
-        .filter(|time| later(*time, FAR_BEHIND) < believed && is_possible(*time, duration, end))
+        .filter(|time| later(*time, FAR_BEHIND) < believed)
+        .filter(|time| is_possible(*time, duration, end) || !is_possible(believed, duration, end))
         .unwrap_or(believed)
 }
 
@@ -346,6 +348,10 @@ mod tests {
         );
         assert_eq!(asked(Some(at(1_007_190)), at(1_010_800)), believed);
         assert_eq!(asked(None, at(1_003_600)), believed);
+        for senseless in [at(10), at(253_370_764_800)] {
+            assert_eq!(asked(Some(at(1_000_000)), senseless), at(1_000_000), "the sooner");
+            assert_eq!(asked(Some(at(2_000_000)), senseless), believed, "the sooner");
+        }
     }
 
     #[test]

@@ -15,6 +15,14 @@ pub struct Figures {
     pub smallest_margin: Option<i64>,
     /// The longest time from the end of an outage until every Secret was valid again, in seconds.
     pub worst_recovery: Option<u64>,
+    /// The longest time until another identity of the operator was used once it was to be had, in seconds.
+    pub worst_identity: Option<u64>,
+    /// The longest that a resource of those who mean well waited for its first credentials while nothing excused it, in seconds.
+    pub slowest_newcomer: i64,
+    /// The most calls for one resource within a minute.
+    pub busiest_minute: usize,
+    /// Statuses that were written, by the reason of `Ready`.
+    pub statuses: BTreeMap<String, u64>,
     /// Seconds during which Secrets held expired credentials although they need not have.
     pub expired_seconds: u64,
     /// Secrets whose credentials ended while everything that could have renewed them was away.
@@ -40,6 +48,12 @@ impl Figures {
         for (kind, number) in &other.calls {
             *self.calls.entry(kind.clone()).or_default() += number;
         }
+        for (reason, number) in &other.statuses {
+            *self.statuses.entry(reason.clone()).or_default() += number;
+        }
+        self.slowest_newcomer = self.slowest_newcomer.max(other.slowest_newcomer);
+        self.busiest_minute = self.busiest_minute.max(other.busiest_minute);
+        self.worst_identity = self.worst_identity.max(other.worst_identity);
         self.smallest_margin = [self.smallest_margin, other.smallest_margin]
             .into_iter()
             .flatten()
@@ -52,15 +66,19 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} refreshes, {} things injected, expired although avoidable {} s, excused {}, smallest margin {} s, worst recovery {} s; injected {:?}; calls {:?}",
+            "{} refreshes, {} things injected, expired although avoidable {} s, excused {}, smallest margin {} s, worst recovery {} s, of the identity {} s, slowest newcomer {} s, busiest minute of a resource {} calls; injected {:?}; calls {:?}; statuses {:?}",
             self.refreshes,
             self.injected(),
             self.expired_seconds,
             self.excused,
             self.smallest_margin.unwrap_or_default(),
             self.worst_recovery.unwrap_or_default(),
+            self.worst_identity.unwrap_or_default(),
+            self.slowest_newcomer,
+            self.busiest_minute,
             self.faults,
             self.calls,
+            self.statuses,
         )
     }
 }

@@ -10,8 +10,10 @@ mod api_server;
 mod checks;
 mod figures;
 mod life;
+mod place;
 mod time;
 
+use aws_assume_role::aws::gate::Limits;
 use figures::Figures;
 use life::Setting;
 
@@ -27,11 +29,8 @@ fn number(variable: &str, default: u64) -> u64 {
 }
 
 fn setting(seed: u64) -> Setting {
-    Setting {
-        seed,
-        days: number("DAYS", 30),
-        resources: usize::try_from(number("RESOURCES", 1000)).unwrap(),
-    }
+    let resources = usize::try_from(number("RESOURCES", 1000)).unwrap();
+    Setting::new(seed, number("DAYS", 30), resources)
 }
 
 #[test]
@@ -51,11 +50,23 @@ fn every_promise_holds_in_every_life() {
 
 #[test]
 fn a_seed_gives_the_same_life_again() {
-    let small = Setting {
-        seed: 77,
-        days: 2,
-        resources: 40,
-    };
+    let small = Setting::new(77, 2, 40);
     let (one, other) = (life::live(&small), life::live(&small));
     assert_eq!(one, other);
+}
+
+#[test]
+fn credentials_that_end_at_the_gate_show_in_the_status() {
+    let narrow = Setting {
+        limits: Limits {
+            rate: 10.0,
+            concurrency: 1,
+        },
+        durations: Some(900),
+        ..Setting::new(7, 1, 60)
+    };
+    let figures = life::wait_at_the_gate(&narrow);
+    println!("at the gate: {figures}");
+    let shown = figures.statuses.get("Throttled").copied().unwrap_or_default();
+    assert!(shown > 100, "hardly any status said so: {figures}");
 }

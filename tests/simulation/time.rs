@@ -54,6 +54,11 @@ impl Time {
         let since = i64::try_from(self.seconds()).unwrap() - changed;
         self.lie.load(Ordering::SeqCst) != 0 || since < NOTICE.cast_signed()
     }
+
+    /// The second from which on the operator can know its clock as it is.
+    pub fn settled(&self) -> i64 {
+        self.changed.load(Ordering::SeqCst) + NOTICE.cast_signed()
+    }
 }
 
 impl Clock for Time {

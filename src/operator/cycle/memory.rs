@@ -18,6 +18,8 @@ use crate::spec::{Resource, Spec};
 pub struct Memory {
     /// What is known of the Secret.
     pub observation: Observation,
+    /// The UID of a Secret to which somebody wrote under the operator's own name, until the operator has written it. A look does not show that.
+    pub forged: Option<String>,
     /// The names of Secrets that the resource controls and does not want.
     pub leftovers: BTreeSet<String>,
     /// The status as it is to be.
@@ -61,11 +63,18 @@ impl Unwritten {
 }
 
 impl Memory {
+    /// Whether somebody wrote to that Secret under the operator's own name, and the operator has not written it since.
+    #[must_use]
+    pub fn is_forged(&self, secret: &ObservedSecret) -> bool {
+        self.forged.is_some() && self.forged == secret.metadata.uid
+    }
+
     /// That of a resource that was not worked on yet, and carries that status.
     #[must_use]
     pub fn new(status: AWSAssumeRoleStatus) -> Self {
         Self {
             observation: Observation::Unknown,
+            forged: None,
             leftovers: BTreeSet::new(),
             status: Status {
                 content: status,

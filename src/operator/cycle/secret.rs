@@ -29,7 +29,11 @@ impl Cycle {
             Observation::Unknown => {
                 let namespace = &self.resource.key.namespace;
                 let look = self.context.cluster.observe_secret(namespace, &spec.secret_name);
-                let seen = look.await?.map(Arc::new);
+                let mut seen = look.await?;
+                if let Some(seen) = &mut seen {
+                    seen.forged = self.memory.is_forged(seen);
+                }
+                let seen = seen.map(Arc::new);
                 self.memory.observation = Observation::Seen(seen.clone());
                 seen
             }
@@ -116,6 +120,7 @@ impl Cycle {
         self.memory.observation = Observation::Unknown;
         match (written, over) {
             (Ok(seen), _) => {
+                self.memory.forged = None;
                 self.memory.observation = Observation::Seen(Some(Arc::new(seen)));
                 Ok(true)
             }

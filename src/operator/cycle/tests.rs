@@ -208,6 +208,26 @@ async fn what_was_written_is_looked_at_when_the_answer_was_lost() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_forgery_is_not_forgotten_when_the_write_fails() {
+    let world = World::new().await;
+    let mut memory = first(&world, &plain()).await.memory;
+    let mut forged = world.cluster.secret("secret").unwrap();
+    assert!(forged.metadata.uid.is_some());
+    memory.forged.clone_from(&forged.metadata.uid);
+    forged.forged = true;
+    memory.observation = Observation::Seen(Some(Arc::new(forged)));
+    world.cluster.fail(Call::Replace, [unavailable()]);
+    let failed = cycle(&world, &plain(), Trigger::SecretChanged, memory).await;
+    assert_eq!(failed.memory.observation, Observation::Unknown);
+    let again = cycle(&world, &plain(), Trigger::Retry, failed.memory).await;
+    let why = again.outcome.why();
+    assert_eq!(why, Some("edited"));
+    assert_eq!(world.aws.calls(), 2, "what could not be written is written now");
+    let kept = cycle(&world, &plain(), Trigger::Retry, again.memory).await;
+    assert!(matches!(kept.outcome, Outcome::Kept(_)), "{:?}", kept.outcome);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_secret_of_another_immutable_type_is_deleted_and_made_anew() {
     let world = World::new().await;
     let before = world

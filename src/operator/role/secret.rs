@@ -43,9 +43,12 @@ impl RoleState {
             // The operator's own write, or what was before it.
         } else {
             let mut secret = secret;
-            if let Observation::Seen(Some(known)) = &self.memory.observation {
-                secret.forged = secret.is_forged_since(known, self.context.clock.now());
+            if let Observation::Seen(Some(known)) = &self.memory.observation
+                && secret.is_forged_since(known, self.context.clock.now())
+            {
+                self.memory.forged.clone_from(&secret.metadata.uid);
             }
+            secret.forged = self.memory.is_forged(&secret);
             self.memory.observation = Observation::Seen(Some(Arc::from(secret)));
             self.secret_changed(myself);
         }

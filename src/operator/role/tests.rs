@@ -340,3 +340,18 @@ async fn a_person_may_change_the_spec_five_times_in_a_row_and_then_every_ten_sec
     assert_eq!(role.world.aws.calls(), before + 6);
     assert!(role.world.cluster.secret("secret").unwrap().is_made_from("hash-7"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_is_overdue_does_not_let_a_person_set_off_more() {
+    let mut role = Role::waiting().await;
+    let hanging = std::iter::repeat_with(|| Reply::Hang).take(60);
+    role.world.aws.will(std::iter::once(refusal()).chain(hanging));
+    role.request("first").await;
+    let before = role.world.aws.calls();
+    for second in 0..30 {
+        role.request(&second.to_string()).await;
+        pass(1).await;
+    }
+    let calls = role.world.aws.calls() - before;
+    assert!((5..=8).contains(&calls), "{calls} calls");
+}

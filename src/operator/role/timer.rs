@@ -69,9 +69,11 @@ impl RoleState {
             let at = retry(now, RetryClass::Soon, self.status_failures, None, seed);
             (Instant::now() + since(now, at), Purpose::Status)
         });
+        // One that a person set off does what the next one would have done.
+        let next = self.memory.next.filter(|_| self.postponed.is_none());
         // The wall clock may have jumped since the moment was told by both clocks: the sooner of the two is the safe one.
         let now = self.context.now();
-        let cycle = self.memory.next.map(|next| {
+        let cycle = next.map(|next| {
             let by_wall_clock = Instant::now() + since(now, next.at);
             (next.instant.min(by_wall_clock), Purpose::Cycle)
         });

@@ -1,12 +1,10 @@
 //! The operator's calls: what becomes of each, and what it does to what is stored.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_assume_role::api::AWSAssumeRoleStatus;
 use aws_assume_role::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
-use aws_assume_role::credentials::ExposeSecret;
-use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Provenance, Repair};
+use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::ResourceKey;
 use futures::channel::mpsc::unbounded;
 use futures::future::BoxFuture;
@@ -14,7 +12,8 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
 use super::ApiServer;
-use super::storage::{State, Stored};
+use super::storage::State;
+use crate::place::Place;
 
 /// What becomes of a call.
 enum Fate {
@@ -80,35 +79,6 @@ impl ApiServer {
             Fate::Lost => Err(ClusterError::Unavailable("answer lost".to_owned())),
         }
     }
-
-    fn written(&self, secret: &DesiredSecret, over: Option<&ObservedSecret>) -> Stored {
-        let contents = secret.data.0.values().map(|value| value.expose_secret());
-        let content = contents.filter_map(identity).next().unwrap_or_default();
-        let keys: BTreeSet<String> = secret.data.0.keys().cloned().collect();
-        let before = over.and_then(|over| over.provenance.clone()).unwrap_or_default();
-        Stored {
-            seen: ObservedSecret {
-                metadata: secret.object_metadata(over),
-                provenance: Some(Provenance {
-                    ours: keys,
-                    others: BTreeSet::new(),
-                    annotations: true,
-                    our_last_write: Some(self.time.now()),
-                    ..before
-                }),
-                forged: false,
-            },
-            type_: secret.type_.to_owned(),
-            content,
-            spoilt: false,
-        }
-    }
-}
-
-/// What tells credentials apart, found in the value of a key.
-fn identity(text: &str) -> Option<String> {
-    let found = |mark: &str, length: usize| text.find(mark).map(|at| text[at..at + length].to_owned());
-    found("ASIA", 20).or_else(|| found("ecr-token-", 18 + 65))
 }
 
 impl Cluster for ApiServer {
@@ -130,24 +100,25 @@ impl Cluster for ApiServer {
 
     fn observe_secret<'a>(
         &'a self,
-        _: &'a str,
+        namespace: &'a str,
         name: &'a str,
     ) -> BoxFuture<'a, Result<Option<ObservedSecret>, ClusterError>> {
-        self.call(|state| Ok(state.secrets.get(name).map(|secret| secret.seen.clone())))
+        let place = Place::new(namespace, name);
+        self.call(move |state| Ok(state.secrets.get(&place).map(|secret| secret.seen.clone())))
             .boxed()
     }
 
     fn create_secret<'a>(&'a self, secret: &'a DesiredSecret) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
+        let place = Place::new(&secret.owner.namespace, &secret.name);
         self.call(move |state| {
-            if state.secrets.contains_key(&secret.name) {
+            if state.secrets.contains_key(&place) {
                 return Err(ClusterError::Changed("it exists".to_owned()));
             }
-            let fresh = state.named(&secret.name);
+            let fresh = state.named(&place);
             let mut stored = self.written(secret, None);
             stored.seen.metadata.uid = fresh.metadata.uid;
-            self.checks
-                .secret_written(&secret.name, &secret.owner.uid, &stored.content);
-            Ok(state.put_secret(&secret.name, stored))
+            self.checks.secret_written(&place, &secret.owner.uid, &stored.content);
+            Ok(state.put_secret(&place, stored))
         })
         .boxed()
     }
@@ -161,17 +132,29 @@ impl Cluster for ApiServer {
         secret: &'a DesiredSecret,
         over: &'a ObservedSecret,
     ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
+        let place = Place::new(&secret.owner.namespace, &secret.name);
         self.call(move |state| {
-            let before = state.unchanged(&secret.name, over)?;
+            let before = state.unchanged(&place, over)?;
             self.checks
-                .may_write(&secret.name, before.owner().as_deref(), &secret.owner.uid);
-            let stored = self.written(secret, Some(over));
+                .may_write(&place, before.owner().as_deref(), &secret.owner.uid);
+            let mut stored = self.written(secret, Some(&before));
             if stored.type_ != before.type_ {
                 return Err(ClusterError::Immutable("type: field is immutable".to_owned()));
             }
-            self.checks
-                .secret_written(&secret.name, &secret.owner.uid, &stored.content);
-            Ok(state.put_secret(&secret.name, stored))
+            self.checks.secret_written(&place, &secret.owner.uid, &stored.content);
+            if !stored.is_to_be_claimed() {
+                return Ok(state.put_secret(&place, stored));
+            }
+            // The real client claims it in a second write, which may get lost.
+            stored.unclaimed = state.faults && state.random.u8(0..8) == 0;
+            let written = state.put_secret(&place, stored.clone());
+            if stored.unclaimed {
+                self.checks.count("api server: claim lost");
+                self.checks.allow_call(&secret.owner.uid);
+                return Ok(written);
+            }
+            self.checks.count("secret: claimed");
+            Ok(state.put_secret(&place, stored.claimed()))
         })
         .boxed()
     }
@@ -181,35 +164,29 @@ impl Cluster for ApiServer {
         repair: &'a Repair,
         over: &'a ObservedSecret,
     ) -> BoxFuture<'a, Result<ObservedSecret, ClusterError>> {
+        let place = Place::new(&repair.namespace, &repair.name);
         self.call(move |state| {
-            let mut stored = state.unchanged(&repair.name, over)?;
-            self.checks.may_repair(&repair.name, stored.owner().as_deref());
-            let labels = stored.seen.metadata.labels.get_or_insert_default();
-            labels.extend(repair.metadata.labels.clone());
-            labels.retain(|key, _| !repair.gone.labels.contains_key(key));
-            let annotations = stored.seen.metadata.annotations.get_or_insert_default();
-            annotations.extend(repair.metadata.annotations.clone());
-            annotations.retain(|key, _| !repair.gone.annotations.contains_key(key));
-            if let Some(provenance) = &mut stored.seen.provenance {
-                provenance.others.retain(|key| !repair.foreign_keys.contains(key));
-                provenance.our_last_write = Some(self.time.now());
-            }
-            Ok(state.put_secret(&repair.name, stored))
+            let stored = state.unchanged(&place, over)?;
+            self.checks.may_repair(&place, stored.owner().as_deref());
+            let repaired = self.repaired(stored, repair);
+            self.checks.note(&format!("{place} repaired"));
+            Ok(state.put_secret(&place, repaired))
         })
         .boxed()
     }
 
     fn delete_secret<'a>(
         &'a self,
-        _: &'a str,
+        namespace: &'a str,
         name: &'a str,
         observed: &'a ObservedSecret,
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        self.call(move |state| match state.unchanged(name, observed) {
+        let place = Place::new(namespace, name);
+        self.call(move |state| match state.unchanged(&place, observed) {
             Ok(stored) => {
-                self.checks.may_repair(name, stored.owner().as_deref());
-                state.drop_secret(name);
-                self.checks.secret_gone(name);
+                self.checks.may_repair(&place, stored.owner().as_deref());
+                state.drop_secret(&place);
+                self.checks.secret_gone(&place);
                 Ok(())
             }
             Err(ClusterError::Gone(_)) => Ok(()),
@@ -236,10 +213,11 @@ impl Cluster for ApiServer {
         status: &'a AWSAssumeRoleStatus,
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
         let known = resource.uid.clone();
+        let place = Place::new(&resource.namespace, &resource.name);
         self.call(move |state| {
             let mut stored = state
                 .resources
-                .get(&resource.name)
+                .get(&place)
                 .cloned()
                 .ok_or_else(|| ClusterError::Gone(resource.name.clone()))?;
             if stored.metadata.uid.as_deref() != Some(&resource.uid) {
@@ -248,7 +226,7 @@ impl Cluster for ApiServer {
             self.checks
                 .status_written(&known, stored.status.as_ref(), status, self.time.now());
             stored.status = Some(status.clone());
-            state.put_resource(stored);
+            state.put_resource(&place, stored);
             Ok(())
         })
         .inspect(|answer| {

@@ -1,6 +1,8 @@
 //! The promises, as assertions that are checked at every step of a life.
 
 mod calls;
+mod clock;
+mod identity;
 mod outages;
 mod secrets;
 mod statuses;
@@ -8,12 +10,15 @@ mod statuses;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use aws_assume_role::clock::Skew;
 use support::strict_aws::StrictAws;
 
 use crate::figures::Figures;
+use crate::place::Place;
 use crate::time::Time;
 
 use calls::Calls;
+use identity::Recovery;
 use outages::Outages;
 use secrets::HeldCredentials;
 
@@ -28,10 +33,19 @@ struct State {
     figures: Figures,
     outages: Outages,
     /// The credentials in each Secret.
-    held: BTreeMap<String, HeldCredentials>,
+    held: BTreeMap<Place, HeldCredentials>,
+    /// Where the resources are, by UID.
+    homes: BTreeMap<String, Place>,
+    /// When the resources came that have had no credentials yet, by UID.
+    newcomers: BTreeMap<String, i64>,
     /// The calls to AWS, by the UID of the resource that they are made for.
     calls: BTreeMap<String, Calls>,
     deleted: BTreeSet<String>,
+    identity: Recovery,
+    /// What the operator thinks of its clock.
+    skew: Option<Skew>,
+    /// When AWS last told it the right time.
+    told: Option<i64>,
     /// The resources whose status may be written again as it is stored, because the operator cannot know that it is.
     unknown_statuses: BTreeSet<String>,
     /// The latest events, to be printed when a promise is broken.
@@ -52,8 +66,13 @@ impl Checks {
             figures: Figures::default(),
             outages: Outages::default(),
             held: BTreeMap::new(),
+            homes: BTreeMap::new(),
+            newcomers: BTreeMap::new(),
             calls: BTreeMap::new(),
             deleted: BTreeSet::new(),
+            identity: Recovery::default(),
+            skew: None,
+            told: None,
             unknown_statuses: BTreeSet::new(),
             history: VecDeque::new(),
         };
@@ -83,6 +102,21 @@ impl Checks {
         state.history.push_back(line);
     }
 
+    pub fn resource_created(&self, uid: &str, place: &Place) {
+        self.note(&format!("{uid} is {place}"));
+        let now = self.seconds();
+        let mut state = self.state();
+        state.homes.insert(uid.to_owned(), place.clone());
+        if !place.is_hostile() {
+            state.newcomers.insert(uid.to_owned(), now);
+        }
+    }
+
+    /// A resource will not get credentials by itself.
+    pub fn is_in_conflict(&self, uid: &str) {
+        self.state().newcomers.remove(uid);
+    }
+
     pub fn count(&self, kind: &str) {
         self.state().figures.count(kind);
     }
@@ -98,8 +132,8 @@ impl Checks {
         let state = self.state();
         // What the complaint is about are the words in it that name something.
         let named: Vec<&str> = what
-            .split(|c: char| !(c.is_alphanumeric() || c == '-'))
-            .filter(|word| word.starts_with("uid-") || word.starts_with("s-"))
+            .split(|c: char| !(c.is_alphanumeric() || c == '-' || c == '/'))
+            .filter(|word| word.starts_with("uid-") || word.contains("/s-"))
             .collect();
         let lines: Vec<&String> = state
             .history

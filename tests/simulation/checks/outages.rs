@@ -13,6 +13,10 @@ pub(super) struct Outages {
     general: BTreeMap<&'static str, Outage>,
     /// By the UID of the resource.
     single: BTreeMap<String, Outage>,
+    /// For those who share something that may be away.
+    shared: BTreeMap<&'static str, Outage>,
+    /// What a resource shares with others, by UID.
+    sharers: BTreeMap<String, &'static str>,
     /// When the first general outage ended after which not everything has been seen in order again.
     pub(super) recovering: Option<i64>,
 }
@@ -30,7 +34,9 @@ impl Checks {
     pub fn begin_outage(&self, what: &'static str) {
         self.note(&format!("* {what} is away"));
         let now = self.seconds();
-        self.state().outages.general.entry(what).or_default().begin(now);
+        let mut state = self.state();
+        state.identity.forget();
+        state.outages.general.entry(what).or_default().begin(now);
     }
 
     pub fn end_outage(&self, what: &'static str) {
@@ -39,6 +45,23 @@ impl Checks {
         let outages = &mut self.state().outages;
         outages.general.entry(what).or_default().end(now);
         outages.recovering.get_or_insert(now);
+    }
+
+    /// A resource needs something that it shares with others.
+    pub fn shares(&self, uid: &str, what: &'static str) {
+        self.state().outages.sharers.insert(uid.to_owned(), what);
+    }
+
+    pub fn begin_outage_for_sharers(&self, what: &'static str) {
+        self.note(&format!("* {what} is away for those who share it"));
+        let now = self.seconds();
+        self.state().outages.shared.entry(what).or_default().begin(now);
+    }
+
+    pub fn end_outage_for_sharers(&self, what: &'static str) {
+        self.note(&format!("* {what} is back for those who share it"));
+        let now = self.seconds();
+        self.state().outages.shared.entry(what).or_default().end(now);
     }
 
     pub fn begin_outage_of(&self, uid: &str) {
@@ -58,7 +81,12 @@ impl Checks {
 
 impl Outages {
     fn of(&self, uid: &str) -> impl Iterator<Item = &Outage> {
-        self.general.values().chain(self.single.get(uid))
+        let shared = self.sharers.get(uid).and_then(|what| self.shared.get(what));
+        self.general.values().chain(self.single.get(uid)).chain(shared)
+    }
+
+    pub(super) fn goes_on(&self, what: &str) -> bool {
+        self.general.get(what).is_some_and(|outage| outage.since.is_some())
     }
 
     pub(super) fn is_general(&self) -> bool {

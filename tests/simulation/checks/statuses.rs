@@ -29,7 +29,12 @@ impl Checks {
             .first()
             .map(|ready| format!("{} {}", ready.status, ready.reason));
         self.note(&format!("{uid} status {ready:?} next {:?}", after.next_refresh_time));
-        let unknown = self.state().unknown_statuses.remove(uid);
+        let mut state = self.state();
+        if let Some(ready) = after.conditions.first() {
+            *state.figures.statuses.entry(ready.reason.clone()).or_default() += 1;
+        }
+        let unknown = state.unknown_statuses.remove(uid);
+        drop(state);
         if before == Some(after) && !unknown {
             self.fail("a status that said nothing new was written");
         }

@@ -1,6 +1,10 @@
 //! One life: a thousand resources, thirty days, and all that can happen to them.
 
+mod end;
 mod faults;
+mod gate;
+mod hands;
+mod hostile;
 mod operator;
 mod people;
 
@@ -8,9 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_assume_role::aws::gate::Limits;
 use aws_assume_role::operator::supervisor::SupervisorMessage;
-use aws_assume_role::secret::SecretMetadata;
-use aws_assume_role::spec::Resource;
 use fastrand::Rng;
 use ractor::ActorRef;
 use tokio::task::JoinHandle;
@@ -18,12 +21,15 @@ use tokio::task::JoinHandle;
 use crate::api_server::ApiServer;
 use crate::checks::Checks;
 use crate::figures::Figures;
+use crate::place::{HOSTILE, NAMESPACES, Place};
 use crate::time::Time;
 use support::fixtures::ACCESS_KEY_ID;
 use support::strict_aws::StrictAws;
 use support::strict_aws::in_process::InProcess;
+use support::strict_aws::own_keys::OwnKeys;
 
 use faults::AwsFaults;
+use hostile::LASTING;
 use operator::{WatchedAws, silence_planted_panics};
 
 /// What a life follows from.
@@ -31,10 +37,48 @@ pub struct Setting {
     pub seed: u64,
     pub days: u64,
     pub resources: usize,
+    /// The limits of the gate.
+    pub limits: Limits,
+    /// How long all credentials last, in seconds, where they are to last equally long.
+    pub durations: Option<i32>,
+}
+
+impl Setting {
+    pub fn new(seed: u64, days: u64, resources: usize) -> Self {
+        Self {
+            seed,
+            days,
+            resources,
+            limits: Limits {
+                rate: 50.0,
+                concurrency: 32,
+            },
+            durations: None,
+        }
+    }
 }
 
 /// Lives it, and ends the process at the first broken promise.
 pub fn live(setting: &Setting) -> Figures {
+    in_virtual_time(async {
+        let mut life = Life::begin(setting);
+        life.lead(setting).await;
+        life.come_to_rest().await;
+        life.judge();
+        life.checks.figures()
+    })
+}
+
+/// A life in which nothing goes wrong but that AWS is slow at times, and the operator may make few calls at once.
+pub fn wait_at_the_gate(setting: &Setting) -> Figures {
+    in_virtual_time(async {
+        let mut life = Life::begin(setting);
+        life.wait_at_the_gate(setting).await;
+        life.checks.figures()
+    })
+}
+
+fn in_virtual_time(life: impl Future<Output = Figures>) -> Figures {
     silence_planted_panics();
     // With RUST_LOG set, the operator tells what it does as it does in earnest.
     if std::env::var_os("RUST_LOG").is_some() {
@@ -45,19 +89,15 @@ pub fn live(setting: &Setting) -> Figures {
         .start_paused(true)
         .build()
         .unwrap();
-    runtime.block_on(async {
-        let mut life = Life::begin(setting);
-        life.lead(setting).await;
-        life.come_to_rest().await;
-        life.judge();
-        life.checks.figures()
-    })
+    runtime.block_on(life)
 }
 
 struct Life {
     random: Rng,
     time: Time,
     aws: StrictAws,
+    keys: OwnKeys,
+    limits: Limits,
     api: ApiServer,
     checks: Checks,
     operator: Option<(ActorRef<SupervisorMessage>, JoinHandle<()>)>,
@@ -67,7 +107,11 @@ struct Life {
     aws_faults: Arc<Mutex<bool>>,
     /// What goes on for a while, and ends by itself.
     going_on: Arc<Mutex<BTreeSet<&'static str>>>,
-    foreign: BTreeSet<String>,
+    foreign: BTreeSet<Place>,
+    /// How long all credentials last, where they are to last equally long.
+    durations: Option<i32>,
+    /// The most resources that the hostile tenant makes at once.
+    mass_max: usize,
     number: u64,
 }
 
@@ -80,20 +124,22 @@ impl Life {
         aws.forget_calls();
         let checks = Checks::new(setting.seed, time.clone(), aws.clone());
         let (aws_down, aws_faults): (Arc<Mutex<bool>>, _) = (Arc::default(), Arc::new(Mutex::new(true)));
+        let owners: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
         let mut faults = AwsFaults {
             random: Rng::with_seed(setting.seed ^ 0xA35),
             checks: checks.clone(),
             down: aws_down.clone(),
             on: aws_faults.clone(),
+            time: time.clone(),
+            owners: owners.clone(),
         };
         aws.inject_faults(move |request| faults.next(request));
-        let owners: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
+        let keys = OwnKeys::new(ACCESS_KEY_ID);
         let way = Arc::new(WatchedAws {
             aws: InProcess {
                 aws: aws.clone(),
-                access_key_id: ACCESS_KEY_ID.to_owned(),
+                keys: keys.clone(),
                 latency: Duration::from_millis(80),
-                identity: Arc::default(),
             },
             checks: checks.clone(),
             owners: owners.clone(),
@@ -104,6 +150,8 @@ impl Life {
             random,
             time,
             aws,
+            keys,
+            limits: setting.limits,
             checks,
             operator: None,
             way,
@@ -112,123 +160,76 @@ impl Life {
             aws_faults,
             going_on: Arc::default(),
             foreign: BTreeSet::new(),
+            durations: setting.durations,
+            mass_max: (setting.resources / 10).clamp(8, 60),
             number: 0,
         }
     }
 
-    async fn lead(&mut self, setting: &Setting) {
+    fn populate(&mut self, setting: &Setting) {
         for number in 0..setting.resources {
-            self.create(&format!("r{number}"));
+            // The same names everywhere.
+            let namespace = NAMESPACES[number % NAMESPACES.len()];
+            let name = format!("r{}", number / NAMESPACES.len());
+            self.create(&Place::new(namespace, &name));
         }
+        for number in 0..setting.resources.div_ceil(100) {
+            self.create(&Place::new(HOSTILE, &format!("{LASTING}{number}")));
+        }
+    }
+
+    async fn lead(&mut self, setting: &Setting) {
+        self.populate(setting);
         self.start_operator().await;
-        let (checks, end) = (self.checks.clone(), setting.days * 86_400);
-        let checking = tokio::spawn(async move {
+        let (api, checks, end) = (self.api.clone(), self.checks.clone(), setting.days * 86_400);
+        tokio::spawn(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(60)).await;
                 checks.check_secrets();
+                checks.check_skew();
+                api.check_spoilt();
             }
         });
         while self.time.seconds() < end {
-            let pause = self.random.u64(60..4500);
+            let pause = self.random.u64(60..3500);
             tokio::time::sleep(Duration::from_secs(pause)).await;
             self.something_happens().await;
         }
-        checking.abort();
     }
 
     async fn something_happens(&mut self) {
-        let name = self.some_name();
-        match self.random.u32(0..100) {
+        let place = self.some_place();
+        match self.random.u32(0..130) {
             0..6 => self.create_another(),
-            6..11 => self.delete(&name),
+            6..11 => self.delete(&place),
             11..15 => {
                 self.checks.count("resource: made again under its name");
-                self.delete(&name);
-                self.create(&name);
+                self.delete(&place);
+                self.create(&place);
             }
-            15..30 => self.change(&name),
-            30..35 => self.request(&name),
-            35..39 => self.suspend_for_a_while(&name),
-            39..55 => self.edit_secret(&name),
-            55..60 => self.take_role_away_for_a_while(&name),
-            60..66 => self.aws_goes_away().await,
-            66..71 => self.api_server_goes_away(),
-            71..78 => self.watches_break(),
-            78..86 => self.restart().await,
-            86..92 => self.clock_lies(),
-            92..95 => self.aws_throttles(),
+            15..30 => self.change(&place),
+            30..35 => self.request(&place),
+            35..39 => self.suspend_for_a_while(&place),
+            39..59 => self.edit_secret(&place),
+            59..62 => self.label_secret(&place),
+            62..67 => self.take_role_away_for_a_while(&place),
+            67..73 => self.aws_goes_away(),
+            73..78 => self.api_server_goes_away(),
+            78..83 => self.watches_break(),
+            83..88 => self.watch_falls_silent(),
+            88..96 => self.restart().await,
+            96..102 => self.clock_lies(),
+            102..105 => self.aws_throttles(),
+            105..107 => self.registry_throttles(),
+            107..111 => self.identity_is_revoked(),
+            111..126 => self.hostility(),
             _ => self.plant_foreign(),
         }
     }
 
-    fn some_name(&mut self) -> String {
-        let names = self.api.names();
-        names[self.random.usize(0..names.len())].clone()
-    }
-
-    // --- the end
-
-    /// Everything works again, and there is time to put everything right.
-    async fn come_to_rest(&mut self) {
-        while !self.going_on.lock().unwrap().is_empty() {
-            tokio::time::sleep(Duration::from_secs(10)).await;
-        }
-        *self.aws_faults.lock().unwrap() = false;
-        self.api.stop_faults();
-        // The longest suspension and the longest pause after a refusal.
-        tokio::time::sleep(Duration::from_secs(20_000 + 600)).await;
-        self.checks.check_secrets();
-    }
-
-    fn judge(&self) {
-        let secrets = self.api.secrets();
-        let mut wanted_names = BTreeMap::new();
-        for resource in self.api.resources() {
-            let name = resource.metadata.name.clone().unwrap();
-            let watched = Resource::from_resource(&resource);
-            let wanted = watched.spec.as_ref().unwrap();
-            let complain = |what: &str| {
-                self.checks
-                    .fail(&format!("at the end {name}: {what}: {:?}", resource.status))
-            };
-            let status = resource.status.clone().unwrap_or_default();
-            if status.observed_generation != resource.metadata.generation {
-                complain("the status does not speak of the spec");
-            }
-            let ready = &status.conditions[0];
-            if self.foreign.contains(&name) && wanted.secret_name == format!("s-{name}") {
-                if ready.reason != "SecretConflict" || secrets[&wanted.secret_name].content != "foreign" {
-                    complain("it took what is not its own");
-                }
-                continue;
-            }
-            if (ready.status.as_str(), ready.reason.as_str()) != ("True", "Issued") {
-                complain("it is not ready");
-            }
-            let Some(secret) = secrets.get(&wanted.secret_name) else {
-                complain("it has no Secret");
-                continue;
-            };
-            let good = !secret.spoilt
-                && secret.owner() == Some(watched.key.uid.clone())
-                && secret.seen.is_intact(&wanted.format)
-                && secret.seen.foreign_keys(&wanted.format).is_empty()
-                && SecretMetadata::of(wanted).is_on(&secret.seen)
-                && secret.seen.is_made_from(&wanted.spec_hash)
-                && watched
-                    .refresh_request
-                    .as_ref()
-                    .is_none_or(|request| secret.seen.answers(request));
-            if !good {
-                complain(&format!("its Secret is not right: {secret:?}"));
-            }
-            wanted_names.insert(wanted.secret_name.clone(), watched.key.uid);
-        }
-        for (name, secret) in &secrets {
-            if secret.content != "foreign" && wanted_names.get(name) != secret.owner().as_ref() {
-                self.checks
-                    .fail(&format!("at the end Secret {name} is there and nobody wants it"));
-            }
-        }
+    /// A resource of somebody who means well.
+    fn some_place(&mut self) -> Place {
+        let places: Vec<Place> = NAMESPACES.iter().flat_map(|name| self.api.places(name)).collect();
+        places[self.random.usize(0..places.len())].clone()
     }
 }

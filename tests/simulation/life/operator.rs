@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Once};
 use std::time::Duration;
 
-use aws_assume_role::aws::gate::Limits;
+use aws_assume_role::aws::identity::KnownIdentity;
 use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity, Region};
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
 use aws_assume_role::operator::context::Context;
@@ -12,6 +12,7 @@ use aws_assume_role::operator::renderer::Renderer;
 use aws_assume_role::operator::supervisor::Supervisor;
 use aws_assume_role::telemetry::metrics::Metrics;
 use fastrand::Rng;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use ractor::Actor;
 
@@ -44,8 +45,19 @@ impl Aws for WatchedAws {
         self.aws.region()
     }
 
+    fn credentials_generation(&self) -> u64 {
+        self.aws.credentials_generation()
+    }
+
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
-        self.aws.identity()
+        async move {
+            let answer = self.aws.identity().await;
+            if !matches!(answer, Ok(_) | Err(AwsError::NoIdentity(_))) {
+                self.checks.something_else_failed();
+            }
+            answer
+        }
+        .boxed()
     }
 
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
@@ -61,7 +73,19 @@ impl Aws for WatchedAws {
                 std::panic::panic_any("planted");
             }
         }
-        self.aws.assume_role(request)
+        async move {
+            let answer = self.aws.assume_role(request).await;
+            match &answer {
+                Ok(session) => {
+                    self.checks.identity_taken();
+                    self.checks.told_time(session.answered);
+                }
+                Err(AwsError::NoIdentity(_)) => self.checks.identity_refused(),
+                Err(_) => self.checks.something_else_failed(),
+            }
+            answer
+        }
+        .boxed()
     }
 
     fn registry_login<'a>(
@@ -75,19 +99,16 @@ impl Aws for WatchedAws {
 
 impl Life {
     pub(super) async fn start_operator(&mut self) {
-        let limits = Limits {
-            rate: 50.0,
-            concurrency: 32,
-        };
         let context = Context::open(
-            self.way.clone(),
+            Arc::new(KnownIdentity::new(self.way.clone())),
             Arc::new(self.api.clone()),
             Arc::new(self.time.clone()),
-            limits,
+            self.limits,
             Renderer::inline(),
             Metrics::default(),
         );
         let context = context.await.unwrap();
+        self.checks.watch_skew(context.skew.clone());
         self.operator = Some(Supervisor::spawn(None, Supervisor, context).await.unwrap());
     }
 
@@ -113,7 +134,7 @@ impl Life {
         self.api.drop_watches();
         let pause = self.random.u64(1..400);
         tokio::time::sleep(Duration::from_secs(pause)).await;
-        self.checks.allow_calls_of_all();
+        self.checks.pauses_forgotten();
         self.checks.all_statuses_unknown();
         self.start_operator().await;
         self.checks.end_outage("operator");

@@ -1,18 +1,27 @@
-//! The people of a life: they make resources, change and delete them, and have their hands in Secrets and roles.
+//! The people of a life: they make resources, change and delete them, and take roles away.
 
 use std::time::Duration;
 
 use aws_assume_role::api::{AWSAssumeRoleSpec, SecretType, TemplateSpec};
 
 use super::Life;
-use crate::api_server::Stored;
-use support::fixtures::{ECR_URL, role_arn};
+use crate::api_server::ApiServer;
+use crate::checks::Checks;
+use crate::place::{NAMESPACES, Place};
+use support::fixtures::{ACCOUNT, ECR_URL};
 use support::strict_aws::open_role;
 
-impl Life {
-    // --- resources
+/// The account of some of the roles, besides the operator's own.
+pub(super) const OTHER_ACCOUNT: &str = "210987654321";
 
-    fn spec(&mut self, name: &str) -> AWSAssumeRoleSpec {
+/// What those have in common whose registry is that account's.
+pub(super) const SHARED_REGISTRY: &str = "the registry of the other account";
+
+/// A Region that some resources name.
+const OTHER_REGION: &str = "eu-central-1";
+
+impl Life {
+    pub(super) fn spec(&mut self, name: &str) -> AWSAssumeRoleSpec {
         let duration = match self.random.u32(0..100) {
             0..2 => 900,
             2..10 => 3600,
@@ -25,14 +34,17 @@ impl Life {
             secret_name: format!("s-{name}"),
             secret_type: SecretType::Map,
             ecr_repository_url: None,
-            duration_seconds: Some(duration),
-            refresh_before_seconds: self.random.bool().then(|| self.random.i32(duration / 3..duration / 2)),
-            region: None,
+            duration_seconds: Some(self.durations.unwrap_or(duration)),
+            refresh_before_seconds: None,
+            region: (self.random.u8(0..10) == 0).then(|| OTHER_REGION.to_owned()),
             session: None,
             template: None,
             secret_template: None,
             suspend: None,
         };
+        if self.durations.is_none() && self.random.bool() {
+            spec.refresh_before_seconds = Some(self.random.i32(duration / 3..duration / 2));
+        }
         self.choose_type(&mut spec);
         spec
     }
@@ -45,7 +57,12 @@ impl Life {
             1 => SecretType::File,
             2 => SecretType::CredentialProcess,
             3 => {
-                let data = [("key".to_owned(), "{{ accessKeyId }}/{{ sessionToken }}".to_owned())];
+                let data = [
+                    ("key", "{{ accessKeyId }}/{{ sessionToken }}"),
+                    // It is the same after each refresh.
+                    ("region", "{{ region }}"),
+                ];
+                let data = data.map(|(key, text)| (key.to_owned(), text.to_owned()));
                 spec.template = Some(TemplateSpec { data: data.into() });
                 SecretType::Template
             }
@@ -57,66 +74,68 @@ impl Life {
     }
 
     /// A role that exists, for a resource that is known by it.
-    fn role(&mut self, name: &str) -> String {
+    pub(super) fn role(&mut self, place: &Place) -> String {
         self.number += 1;
-        let arn = role_arn(&format!("{name}-{}", self.number));
+        let account = match is_of_other_account(place) {
+            true => OTHER_ACCOUNT,
+            false => ACCOUNT,
+        };
+        let (namespace, name) = (&place.namespace, &place.name);
+        let arn = format!("arn:aws:iam::{account}:role/{namespace}-{name}-{}", self.number);
         self.aws.add_role(&arn, open_role());
         arn
     }
 
-    pub(super) fn create(&mut self, name: &str) {
-        let mut spec = self.spec(name);
-        let arn = self.role(name);
-        spec.role_arn = Some(arn.clone());
-        let uid = self.api.create(name, spec);
+    pub(super) fn create(&mut self, place: &Place) {
+        let mut spec = self.spec(&place.name);
+        spec.role_arn = Some(self.role(place));
+        self.create_with(place, spec);
+    }
+
+    pub(super) fn create_with(&mut self, place: &Place, spec: AWSAssumeRoleSpec) {
+        let arn = spec.role_arn.clone().unwrap();
+        let uid = self.api.create(place, spec);
+        if is_of_other_account(place) {
+            self.checks.shares(&uid, SHARED_REGISTRY);
+        }
+        if self.foreign.contains(place) {
+            self.checks.is_in_conflict(&uid);
+        }
         self.owners.lock().unwrap().insert(arn, uid);
     }
 
     pub(super) fn create_another(&mut self) {
         self.checks.count("resource: created");
         self.number += 1;
-        let name = format!("n{}", self.number);
-        self.create(&name);
+        let place = Place::new(self.some_namespace(), &format!("n{}", self.number));
+        self.create(&place);
     }
 
-    pub(super) fn delete(&mut self, name: &str) {
-        if let Some(uid) = self.api.delete(name) {
+    fn some_namespace(&mut self) -> &'static str {
+        NAMESPACES[self.random.usize(0..NAMESPACES.len())]
+    }
+
+    pub(super) fn delete(&mut self, place: &Place) {
+        if delete(&self.api, &self.checks, place) {
             self.checks.count("resource: deleted");
-            let (api, checks) = (self.api.clone(), self.checks.clone());
-            let broken = self.is_going_on("watch") || self.operator.is_none();
-            tokio::spawn(async move {
-                // The garbage collector takes a moment, and so does the word of the deletion.
-                tokio::time::sleep(Duration::from_secs(3)).await;
-                api.collect(&uid);
-                if !broken {
-                    checks.resource_deleted(&uid);
-                }
-                tokio::time::sleep(Duration::from_secs(120)).await;
-                // What was written in the very moment of the deletion is collected as well.
-                api.collect(&uid);
-            });
         }
     }
 
-    fn uid(&self, name: &str) -> Option<String> {
-        self.api.resource(name)?.metadata.uid
-    }
-
-    pub(super) fn change(&mut self, name: &str) {
-        let Some(uid) = self.uid(name) else { return };
+    pub(super) fn change(&mut self, place: &Place) {
+        let Some(uid) = self.api.uid(place) else { return };
         self.checks.allow_call(&uid);
         match self.random.u32(0..5) {
             0 => {
                 self.checks.count("spec: role");
-                let arn = self.role(name);
+                let arn = self.role(place);
                 self.owners.lock().unwrap().insert(arn.clone(), uid);
-                self.api.change(name, |spec| spec.role_arn = Some(arn));
+                self.api.change(place, |spec| spec.role_arn = Some(arn));
             }
             1 => {
                 self.checks.count("spec: type");
-                let mut chosen = self.spec(name);
+                let mut chosen = self.spec(&place.name);
                 self.choose_type(&mut chosen);
-                self.api.change(name, |spec| {
+                self.api.change(place, |spec| {
                     spec.secret_type = chosen.secret_type;
                     spec.template = chosen.template;
                     spec.ecr_repository_url = chosen.ecr_repository_url;
@@ -125,12 +144,12 @@ impl Life {
             2 => {
                 self.checks.count("spec: name of the Secret");
                 self.number += 1;
-                let secret = format!("s-{name}-{}", self.number);
-                self.api.change(name, |spec| spec.secret_name = secret);
+                let secret = format!("s-{}-{}", place.name, self.number);
+                self.api.change(place, |spec| spec.secret_name = secret);
             }
             3 => {
                 self.checks.count("spec: overlap");
-                self.api.change(name, |spec| spec.refresh_before_seconds = None);
+                self.api.change(place, |spec| spec.refresh_before_seconds = None);
             }
             _ => {
                 self.checks.count("spec: labels");
@@ -139,36 +158,34 @@ impl Life {
                     labels: [("team".to_owned(), label)].into(),
                     ..Default::default()
                 };
-                self.api.change(name, |spec| spec.secret_template = Some(template));
+                self.api.change(place, |spec| spec.secret_template = Some(template));
             }
         }
     }
 
-    pub(super) fn request(&mut self, name: &str) {
-        let Some(uid) = self.uid(name) else { return };
+    pub(super) fn request(&mut self, place: &Place) {
         self.checks.count("resource: refresh requested");
-        self.checks.allow_call(&uid);
         self.number += 1;
-        self.api.request_refresh(name, &self.number.to_string());
+        request(&self.api, &self.checks, place, self.number);
     }
 
-    pub(super) fn suspend_for_a_while(&mut self, name: &str) {
-        let Some(uid) = self.uid(name) else { return };
+    pub(super) fn suspend_for_a_while(&mut self, place: &Place) {
+        let Some(uid) = self.api.uid(place) else { return };
         self.checks.count("resource: suspended");
         self.checks.begin_outage_of(&uid);
-        self.api.change(name, |spec| spec.suspend = Some(true));
-        let (api, checks, name) = (self.api.clone(), self.checks.clone(), name.to_owned());
+        self.api.change(place, |spec| spec.suspend = Some(true));
+        let (api, checks, place) = (self.api.clone(), self.checks.clone(), place.clone());
         let pause = self.random.u64(60..20_000);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(pause)).await;
             checks.allow_call(&uid);
             checks.end_outage_of(&uid);
-            api.change(&name, |spec| spec.suspend = None);
+            api.change(&place, |spec| spec.suspend = None);
         });
     }
 
-    pub(super) fn take_role_away_for_a_while(&mut self, name: &str) {
-        let Some(resource) = self.api.resource(name) else {
+    pub(super) fn take_role_away_for_a_while(&mut self, place: &Place) {
+        let Some(resource) = self.api.resource(place) else {
             return;
         };
         let (Some(uid), Some(arn)) = (resource.metadata.uid, resource.spec.role_arn) else {
@@ -187,54 +204,39 @@ impl Life {
             checks.end_outage_of(&uid);
         });
     }
+}
 
-    // --- Secrets
+fn is_of_other_account(place: &Place) -> bool {
+    place.name.ends_with('3')
+}
 
-    pub(super) fn edit_secret(&mut self, name: &str) {
-        let Some(resource) = self.api.resource(name) else {
-            return;
-        };
-        let secret = resource.spec.secret_name.clone();
-        let Some(uid) = resource.metadata.uid else { return };
-        if self.api.secret(&secret).and_then(|stored| stored.owner()) != Some(uid.clone()) {
-            return;
-        }
-        self.checks.allow_call(&uid);
-        let spoil = |stored: &mut Stored| {
-            stored.spoilt = true;
-            let provenance = stored.seen.provenance.as_mut().unwrap();
-            let key = provenance.ours.pop_first();
-            provenance.others.extend(key);
-        };
-        match self.random.u32(0..4) {
-            0 => {
-                self.checks.count("secret: deleted by hand");
-                self.api.delete_by_hand(&secret);
-            }
-            1 => {
-                self.checks.count("secret: content edited");
-                self.api.edit(&secret, spoil);
-            }
-            2 => {
-                self.checks.count("secret: labels taken off");
-                self.api.edit(&secret, |stored| stored.seen.metadata.labels = None);
-            }
-            _ => {
-                self.checks.count("secret: key added");
-                self.api.edit(&secret, |stored| {
-                    let provenance = stored.seen.provenance.as_mut().unwrap();
-                    provenance.others.insert("extra".to_owned());
-                });
-            }
-        }
+/// Asks for a refresh.
+pub(super) fn request(api: &ApiServer, checks: &Checks, place: &Place, number: u64) {
+    if let Some(uid) = api.uid(place) {
+        checks.allow_call(&uid);
+        api.request_refresh(place, &number.to_string());
     }
+}
 
-    pub(super) fn plant_foreign(&mut self) {
-        self.checks.count("secret: of somebody else");
-        self.number += 1;
-        let name = format!("f{}", self.number);
-        self.api.plant_foreign(&format!("s-{name}"));
-        self.foreign.insert(name.clone());
-        self.create(&name);
-    }
+/// Deletes a resource. The garbage collector takes a moment, and so does the word of the deletion.
+pub(super) fn delete(api: &ApiServer, checks: &Checks, place: &Place) -> bool {
+    const MOMENT: Duration = Duration::from_secs(3);
+    let Some(uid) = api.delete(place) else {
+        return false;
+    };
+    checks.note(&format!("{uid} deleted"));
+    let (api, checks) = (api.clone(), checks.clone());
+    tokio::spawn(async move {
+        tokio::time::sleep(MOMENT).await;
+        api.collect(&uid);
+        while !api.is_heard() {
+            tokio::time::sleep(MOMENT).await;
+        }
+        tokio::time::sleep(MOMENT).await;
+        checks.resource_deleted(&uid);
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        // What was written in the very moment of the deletion is collected as well.
+        api.collect(&uid);
+    });
+    true
 }

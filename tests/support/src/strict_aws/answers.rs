@@ -7,9 +7,12 @@ use k8s_openapi::jiff::Timestamp;
 
 use crate::fixtures::ACCOUNT;
 
-use super::state::{State, Token};
+use super::state::{Quota, State, Token};
 use super::throttle::Bucket;
 use super::{Fault, Principal, Refusal, Reply, Request, policy, rules};
+
+/// An end that nobody can mean.
+const YEAR_9999: &str = "9999-01-01T00:00:00Z";
 
 impl State {
     pub(super) fn answer(
@@ -26,7 +29,7 @@ impl State {
         }
         let caller = self.caller(now, access_key_id, token)?;
         self.regions.check(&caller, region, request)?;
-        self.pass_throttle(now, region)?;
+        self.pass_throttle(now, &caller, region, request)?;
         match request {
             Request::GetCallerIdentity => Ok(Reply::Identity {
                 account: ACCOUNT.to_owned(),
@@ -37,6 +40,7 @@ impl State {
                 match fault {
                     Some(Fault::PastEnd) => session.1 = Timestamp::UNIX_EPOCH,
                     Some(Fault::ShortEnd) => session.1 = now + Duration::from_secs(10),
+                    Some(Fault::FarEnd) => session.1 = YEAR_9999.parse().unwrap(),
                     _ => {}
                 }
                 Ok(self.open(session.0, session.1))
@@ -89,11 +93,11 @@ impl State {
         if principal.token.as_deref() != token {
             return Err(invalid());
         }
-        if principal
+        let ended = principal
             .session
             .as_ref()
-            .is_some_and(|session| session.expiration <= now)
-        {
+            .is_some_and(|session| session.expiration <= now);
+        if ended || self.revoked.contains(access_key_id) {
             return Err(Refusal::new(
                 403,
                 "ExpiredToken",
@@ -103,15 +107,29 @@ impl State {
         Ok(principal.clone())
     }
 
-    /// A token bucket per account and Region.
+    /// A token bucket per service, account and Region.
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
-    fn pass_throttle(&mut self, now: Timestamp, region: &str) -> Result<(), Refusal> {
-        let Some((rate, burst)) = self.throttle else {
+    fn pass_throttle(
+        &mut self,
+        now: Timestamp,
+        caller: &Principal,
+        region: &str,
+        request: &Request,
+    ) -> Result<(), Refusal> {
+        let quota = Quota {
+            service: match request {
+                Request::GetCallerIdentity | Request::AssumeRole(_) => "STS",
+                Request::GetAuthorizationToken => "ECR",
+            },
+            account: caller.arn.split(':').nth(4).unwrap_or_default().to_owned(),
+            region: region.to_owned(),
+        };
+        let Some((rate, burst)) = self.throttled.get(&quota).copied().or(self.throttle) else {
             return Ok(());
         };
         let bucket = self
             .buckets
-            .entry(region.to_owned())
+            .entry(quota)
             .or_insert_with(|| Bucket::new(rate, burst, now));
         match bucket.take(now) {
             true => Ok(()),

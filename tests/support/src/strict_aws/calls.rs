@@ -90,6 +90,10 @@ pub enum Fault {
     PastEnd,
     /// The session ends in ten seconds.
     ShortEnd,
+    /// The session ends in the year 9999.
+    FarEnd,
+    /// The answer tells a time that is wrong by so many seconds.
+    WrongDate(i64),
 }
 
 /// One call, as it is remembered.

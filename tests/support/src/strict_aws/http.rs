@@ -69,7 +69,7 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
             ),
         );
     };
-    let fault = aws.fault(&asked);
+    let fault = aws.fault(&scope.region, &asked);
     match &fault {
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Slow(pause)) => tokio::time::sleep(*pause).await,
@@ -86,7 +86,11 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
             Err(refusal)
         }
     };
-    match (reply, fault) {
+    let wrong_by = match &fault {
+        Some(Fault::WrongDate(seconds)) => *seconds,
+        _ => 0,
+    };
+    let mut response = match (reply, fault) {
         (_, Some(Fault::Reset)) => cut(String::new(), 1),
         (Ok(_), Some(Fault::Garbage)) => respond(&aws, 200, json, "<html>It works!</html>".to_owned(), None),
         (Ok(reply), Some(Fault::Truncated)) => {
@@ -96,7 +100,12 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
         }
         (Ok(reply), _) => respond(&aws, 200, json, text(&reply), None),
         (Err(refusal), _) => refuse(&aws, json, &refusal),
+    };
+    if wrong_by != 0 {
+        let date = http_date(aws.now() + SignedDuration::from_secs(wrong_by));
+        response.headers_mut().insert("date", date.parse().unwrap());
     }
+    response
 }
 
 fn read(headers: &HeaderMap, body: &[u8]) -> Option<Request> {

@@ -1,6 +1,5 @@
 //! The strict AWS behind the operator's own trait, for the simulation.
 
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_assume_role::aws::error::{Answer, Operation};
@@ -8,7 +7,9 @@ use aws_assume_role::aws::{self, Aws, AwsError, Identity, Region, RegionSource};
 use aws_assume_role::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::own_keys::OwnKeys;
 use super::{AssumeRole, Fault, Refusal, Reply, Request, StrictAws};
 
 /// The operator's own Region.
@@ -17,15 +18,19 @@ const REGION: &str = "eu-west-1";
 /// The time after which the operator's real client gives a call up.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An operator's way to the strict AWS, with an access key.
+/// An operator's way to the strict AWS, with the keys of its provider.
 #[derive(Clone)]
 pub struct InProcess {
     pub aws: StrictAws,
-    pub access_key_id: String,
+    pub keys: OwnKeys,
     /// How long a call takes.
     pub latency: Duration,
-    /// Asked for once, as the real client does.
-    pub identity: Arc<OnceLock<Identity>>,
+}
+
+/// What AWS answered, and what time it was for AWS.
+struct Answered {
+    reply: Reply,
+    date: Timestamp,
 }
 
 impl InProcess {
@@ -35,9 +40,9 @@ impl InProcess {
         key: (&str, Option<&str>),
         region: &str,
         request: Request,
-    ) -> Result<Reply, AwsError> {
+    ) -> Result<Answered, AwsError> {
         tokio::time::sleep(self.latency).await;
-        let fault = self.aws.fault(&request);
+        let fault = self.aws.fault(region, &request);
         let lost = |message: &str| {
             self.aws
                 .record(key.0, region, &request, Some(&Refusal::new(0, message, "")));
@@ -54,13 +59,37 @@ impl InProcess {
             _ => {}
         }
         let reply = self.aws.answer(key.0, key.1, region, &request, fault.as_ref());
-        reply.map_err(|refusal| {
-            let mut told = answer(operation, Some(&refusal.code), &refusal.message);
-            told.retry_after = refusal.retry_after.map(Duration::from_secs);
-            told.date = Some(self.aws.now());
-            AwsError::from_answer(refusal.status, told)
-        })
+        let date = whole_seconds(match fault {
+            Some(Fault::WrongDate(seconds)) => self.aws.now() + SignedDuration::from_secs(seconds),
+            _ => self.aws.now(),
+        });
+        match reply {
+            Ok(reply) => Ok(Answered { reply, date }),
+            Err(refusal) => {
+                let mut told = answer(operation, Some(&refusal.code), &refusal.message);
+                told.retry_after = refusal.retry_after.map(Duration::from_secs);
+                told.date = Some(date);
+                Err(AwsError::from_answer(refusal.status, told))
+            }
+        }
     }
+
+    /// A call that the operator's own key signs.
+    async fn own_call(&self, operation: Operation, region: &str, request: Request) -> Result<Answered, AwsError> {
+        let key = self.keys.current();
+        let answered = self.call(operation, (&key, None), region, request).await;
+        if let Err(AwsError::NoIdentity(answer)) = &answered
+            && answer.code.is_some()
+        {
+            self.keys.refused(&key);
+        }
+        answered
+    }
+}
+
+/// A moment as AWS writes it.
+fn whole_seconds(moment: Timestamp) -> Timestamp {
+    Timestamp::from_second(moment.as_second()).unwrap()
 }
 
 fn answer(operation: Operation, code: Option<&str>, message: &str) -> Answer {
@@ -79,21 +108,15 @@ impl Aws for InProcess {
         Region::new(REGION, RegionSource::Environment)
     }
 
+    fn credentials_generation(&self) -> u64 {
+        self.keys.generation()
+    }
+
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
         async move {
-            if let Some(identity) = self.identity.get() {
-                return Ok(identity.clone());
-            }
-            let reply = self.call(
-                Operation::GetCallerIdentity,
-                (&self.access_key_id, None),
-                REGION,
-                Request::GetCallerIdentity,
-            );
-            match reply.await? {
-                Reply::Identity { account, arn } => {
-                    Ok(self.identity.get_or_init(|| Identity::new(&account, &arn)).clone())
-                }
+            let asked = self.own_call(Operation::GetCallerIdentity, REGION, Request::GetCallerIdentity);
+            match asked.await?.reply {
+                Reply::Identity { account, arn } => Ok(Identity::new(&account, &arn)),
                 other => unreachable!("{other:?}"),
             }
         }
@@ -115,13 +138,9 @@ impl Aws for InProcess {
                 source_identity: session.source_identity.clone(),
             };
             let region = request.region.as_deref().unwrap_or(REGION);
-            let reply = self.call(
-                Operation::AssumeRole,
-                (&self.access_key_id, None),
-                region,
-                Request::AssumeRole(asked),
-            );
-            match reply.await? {
+            let answered = self.own_call(Operation::AssumeRole, region, Request::AssumeRole(asked));
+            let Answered { reply, date } = answered.await?;
+            match reply {
                 Reply::Session {
                     access_key_id,
                     secret,
@@ -133,8 +152,8 @@ impl Aws for InProcess {
                         secret_access_key: secret.into(),
                         session_token: token.into(),
                     },
-                    expiration,
-                    answered: Some(self.aws.now()),
+                    expiration: whole_seconds(expiration),
+                    answered: Some(date),
                 }),
                 other => unreachable!("{other:?}"),
             }
@@ -158,11 +177,11 @@ impl Aws for InProcess {
                 region,
                 Request::GetAuthorizationToken,
             );
-            match reply.await? {
+            match reply.await?.reply {
                 Reply::Token { password, expiration } => Ok(RegistryLogin {
                     username: "AWS".to_owned(),
                     password: password.into(),
-                    expiration: Some(expiration),
+                    expiration: Some(whole_seconds(expiration)),
                 }),
                 other => unreachable!("{other:?}"),
             }

@@ -7,6 +7,7 @@ mod answers;
 mod calls;
 pub mod http;
 pub mod in_process;
+pub mod own_keys;
 pub mod policy;
 mod regions;
 mod rules;
@@ -14,7 +15,7 @@ pub mod signature;
 mod state;
 pub mod throttle;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -24,8 +25,8 @@ use serde_json::Value;
 use crate::fixtures::{ACCESS_KEY_ID, ACCOUNT, SECRET_ACCESS_KEY, role_arn};
 
 pub use calls::{AssumeRole, Call, Fault, Refusal, Reply, Request};
-use state::State;
 pub use state::{Principal, Role, SessionFacts};
+use state::{Quota, State};
 
 type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -48,6 +49,9 @@ impl StrictAws {
                 regions: regions::Regions::default(),
                 buckets: HashMap::new(),
                 throttle: None,
+                throttled: HashMap::new(),
+                silent: BTreeSet::new(),
+                revoked: BTreeSet::new(),
                 fault_injector: None,
                 calls: Vec::new(),
                 remember: true,
@@ -129,6 +133,35 @@ impl StrictAws {
         self.state().principals.remove(access_key_id);
     }
 
+    /// From now on an access key counts as expired.
+    pub fn revoke_key(&self, access_key_id: &str) {
+        self.state().revoked.insert(access_key_id.to_owned());
+    }
+
+    /// The endpoints of a Region answer, or do not.
+    pub fn silence_region(&self, region: &str, silent: bool) {
+        let regions = &mut self.state().silent;
+        match silent {
+            true => regions.insert(region.to_owned()),
+            false => regions.remove(region),
+        };
+    }
+
+    /// Throttles ECR for one account in one Region, or no more.
+    pub fn throttle_registry(&self, account: &str, region: &str, limit: Option<(f64, f64)>) {
+        let quota = Quota {
+            service: "ECR",
+            account: account.to_owned(),
+            region: region.to_owned(),
+        };
+        let mut state = self.state();
+        state.buckets.remove(&quota);
+        match limit {
+            Some(limit) => state.throttled.insert(quota, limit),
+            None => state.throttled.remove(&quota),
+        };
+    }
+
     /// Switches STS off in a Region.
     pub fn switch_sts_off(&self, region: &str) {
         self.state().regions.without_sts.insert(region.to_owned());
@@ -195,11 +228,12 @@ impl StrictAws {
     }
 
     /// What goes wrong with this call.
-    pub fn fault(&self, request: &Request) -> Option<Fault> {
-        self.state()
-            .fault_injector
-            .as_mut()
-            .and_then(|injector| injector(request))
+    pub fn fault(&self, region: &str, request: &Request) -> Option<Fault> {
+        let mut state = self.state();
+        if state.silent.contains(region) {
+            return Some(Fault::Hang);
+        }
+        state.fault_injector.as_mut().and_then(|injector| injector(request))
     }
 
     /// The principal of an access key, for the checking of a signature.

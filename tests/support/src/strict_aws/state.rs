@@ -1,6 +1,6 @@
 //! What the strict AWS knows: who may call, the roles, the registry tokens, and the calls so far.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -55,6 +55,14 @@ pub(super) struct Token {
     pub(super) expiration: Timestamp,
 }
 
+/// What is throttled by itself: a service, for an account, in a Region.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Quota {
+    pub(super) service: &'static str,
+    pub(super) account: String,
+    pub(super) region: String,
+}
+
 type FaultInjector = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
 
 pub(super) struct State {
@@ -62,8 +70,15 @@ pub(super) struct State {
     pub(super) roles: HashMap<String, Role>,
     pub(super) tokens: HashMap<String, Token>,
     pub(super) regions: Regions,
-    pub(super) buckets: HashMap<String, Bucket>,
+    pub(super) buckets: HashMap<Quota, Bucket>,
+    /// The rate and the burst of every quota, where there is one.
     pub(super) throttle: Option<(f64, f64)>,
+    /// The rate and the burst of single quotas.
+    pub(super) throttled: HashMap<Quota, (f64, f64)>,
+    /// Regions whose endpoints do not answer.
+    pub(super) silent: BTreeSet<String>,
+    /// The access keys that count as expired.
+    pub(super) revoked: BTreeSet<String>,
     pub(super) fault_injector: Option<FaultInjector>,
     pub(super) calls: Vec<Call>,
     pub(super) remember: bool,
