@@ -14,7 +14,7 @@ use crate::operator::renderer::Unfinished;
 use crate::refresh::outcome::Failure;
 use crate::refresh::plan::current_expiration;
 use crate::secret::ownership::{Ownership, ownership};
-use crate::secret::{DesiredSecret, ObservedSecret, Repair};
+use crate::secret::{DesiredSecret, ObservedSecret, RenderError, Repair};
 use crate::spec::template::{self, TemplateError, Variables};
 use crate::spec::{Format, Spec};
 
@@ -48,19 +48,19 @@ impl Cycle {
         let (resource, unwritten) = (self.resource.clone(), unwritten.clone());
         let rendered = move || {
             let issued = &unwritten.issued;
-            let spec = resource.spec.as_ref().map_err(Clone::clone)?;
+            // It is the spec that this cycle works on, so it can be read.
+            let spec = resource.spec.as_ref().map_err(|_| RenderError::Mismatch)?;
             let variables = Variables {
                 role_arn: &issued.role_arn,
                 region: spec.region.as_deref().unwrap_or(&own_region.name),
                 expiration: issued.validity.expiration,
             };
             let request = resource.refresh_request.as_deref();
-            let secret = DesiredSecret::new(&resource.key, spec, &issued.material, variables, request);
-            secret.map_err(Failure::from)
+            DesiredSecret::new(&resource.key, spec, &issued.material, variables, request)
         };
         match &spec.format {
-            Format::Template(_) => self.render(rendered).await?,
-            _ => rendered(),
+            Format::Template(_) => Ok(self.render(rendered).await??),
+            _ => Ok(rendered()?),
         }
     }
 

@@ -46,14 +46,14 @@ impl InProcess {
         let lost = |message: &str| {
             self.aws
                 .record(key.0, region, &request, Some(&Refusal::new(0, message, "")));
-            Err(AwsError::Unavailable(answer(operation, None, message)))
+            AwsError::Unavailable(answer(operation, None, message))
         };
         match &fault {
-            Some(Fault::Reset) => return lost("connection reset"),
-            Some(Fault::Garbage | Fault::Truncated) => return lost("AWS's answer could not be read"),
+            Some(Fault::Reset) => return Err(lost("connection reset")),
+            Some(Fault::Garbage | Fault::Truncated) => return Err(lost("AWS's answer could not be read")),
             Some(Fault::Hang) => {
                 tokio::time::sleep(CALL_TIMEOUT).await;
-                return lost("no answer within 30 s");
+                return Err(lost("no answer within 30 s"));
             }
             Some(Fault::Slow(pause)) => tokio::time::sleep((*pause).min(CALL_TIMEOUT)).await,
             _ => {}
