@@ -78,6 +78,33 @@ async fn an_edit_under_the_operators_own_name_is_seen() {
     }
 }
 
+/// Somebody edits a Secret and wipes out who wrote what of it, after which the API server keeps no account of its writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edit_that_wipes_its_traces_is_seen_and_the_traces_are_kept_again() {
+    let mut world = world_with("wiped", &json!({})).await;
+    for _ in 0..2 {
+        let before = value(&world.secret("wiped").await.unwrap(), "awsAccessKeyId");
+        let change = json!({"metadata": {"managedFields": [{}]}, "stringData": {"awsAccessKeyId": "nonsense"}});
+        world.patch("secret", "wiped", &change);
+        replaced(&world, "wiped", &before).await;
+    }
+    world.ready("wiped").await;
+    let calls = world.aws.assumed(&role_arn("wiped"));
+    drop(world.operator.take());
+    world.start_operator();
+    world.metrics().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(world.aws.assumed(&role_arn("wiped")), calls, "it is known to be right");
+    let labels = json!({"metadata": {"labels": {"aws-assume-role": "edited"}}});
+    world.patch("secret", "wiped", &labels);
+    wait_for("the repair", PATIENCE, async || {
+        let labels = world.secret("wiped").await?.metadata.labels?;
+        (labels["aws-assume-role"] == "true").then_some(())
+    })
+    .await;
+    assert_eq!(world.aws.assumed(&role_arn("wiped")), calls);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_owner_reference_that_is_taken_off_makes_the_secret_foreign_at_once() {
     let world = world_with("orphan", &json!({})).await;
