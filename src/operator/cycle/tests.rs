@@ -399,19 +399,6 @@ async fn a_resource_that_is_gone_needs_no_status() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_operator_that_is_stopping_says_nothing_of_a_resource() {
-    let world = World::new().await;
-    let before = first(&world, &plain()).await;
-    world.cluster.remove("secret");
-    world.cluster.take_calls();
-    world.context.gate.cell().stop_and_wait(None, None).await.unwrap();
-    let report = cycle(&world, &plain(), Trigger::Created, restarted(&before)).await;
-    assert_eq!(world.cluster.take_calls(), [Call::Observe, Call::Probe]);
-    assert_eq!(report.event, None);
-    assert!(matches!(failure(report), Failure::Stopping(_)));
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_registry_login_ends_with_what_ends_first() {
     let world = World::new().await;
     world.aws.logins_last(Duration::from_secs(600));

@@ -99,3 +99,16 @@ async fn templates_are_checked_once_for_each_generation_before_aws_is_asked() {
         said("False", Reason::TemplateError)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_is_stopping_says_nothing_of_a_resource() {
+    let world = World::new().await;
+    let before = first(&world, &plain()).await;
+    world.cluster.remove("secret");
+    world.cluster.take_calls();
+    world.context.gate.cell().stop_and_wait(None, None).await.unwrap();
+    let report = cycle(&world, &plain(), Trigger::Created, restarted(&before)).await;
+    assert_eq!(world.cluster.take_calls(), [Call::Observe, Call::Probe]);
+    assert_eq!(report.event, None);
+    assert!(matches!(failure(report), Failure::Stopping(_)));
+}
