@@ -95,7 +95,7 @@ impl ObservedSecret {
 
     /// Whether somebody wrote to it under the operator's own name since `known`, which the operator wrote or found right.
     #[must_use]
-    pub fn is_forged_since(&self, known: &Self, now: Timestamp) -> bool {
+    pub fn is_forged_since(&self, known: &Self, just_written: bool) -> bool {
         let same = self.metadata.uid == known.metadata.uid;
         match (&self.provenance, &known.provenance) {
             (Some(this_one), Some(before)) if same => {
@@ -104,7 +104,7 @@ impl ObservedSecret {
                     && this.annotations == that.annotations
                     && this.owner_references == that.owner_references
                     && this.deletion_timestamp == that.deletion_timestamp;
-                known.forged || this_one.is_forged_since(before, looks_the_same, now)
+                known.forged || this_one.is_forged_since(before, looks_the_same && just_written)
             }
             _ => false,
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::{EXPIRATION_ANNOTATION, SPEC_HASH_ANNOTATION};
@@ -21,9 +21,6 @@ const RELIED_ON: [&str; 2] = [EXPIRATION_ANNOTATION, SPEC_HASH_ANNOTATION];
 
 /// The most keys of one writer that are remembered of a Secret. The operator writes 64 at most; foreign ones are taken off by and by.
 const KEYS_MAX: usize = 256;
-
-/// How long after a write of the operator another one in the same second can be told from it.
-const SAME_SECOND: SignedDuration = SignedDuration::from_secs(2);
 
 /// Who wrote what of a Secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,19 +69,15 @@ impl Provenance {
         provenance
     }
 
-    /// Whether somebody wrote under the operator's own name since `before`, when the operator itself did not. `looks_the_same` says that
-    /// nothing that the operator knows of was taken off the Secret: whoever only takes off leaves no trace of a name.
+    /// Whether somebody wrote under the operator's own name since `before`, when the operator itself did not. `in_the_same_second` says that the
+    /// operator has just written, and that nothing that it knows of was taken off since: whoever only takes off leaves no trace of a name.
     #[must_use]
-    pub fn is_forged_since(&self, before: &Self, looks_the_same: bool, now: Timestamp) -> bool {
+    pub fn is_forged_since(&self, before: &Self, in_the_same_second: bool) -> bool {
         let nobody_else_wrote = self.their_writes == before.their_writes;
         let later = self.our_last_write > before.our_last_write;
-        // Times are in whole seconds. What changed without a trace of anybody, so soon after the operator's own write, was done under its name in
-        // the same second. Later there are innocent reasons: an API server that encrypts its store with another key, a label that went.
-        let just_written = self
-            .our_last_write
-            .is_some_and(|written| now.duration_since(written).abs() <= SAME_SECOND);
-        let unexplained =
-            just_written && looks_the_same && self.ours == before.ours && self.their_last_write < self.our_last_write;
+        // Times are in whole seconds. What changed without a trace of anybody, so soon after the operator's own write, was done under its name.
+        // Later there are innocent reasons: an API server that encrypts its store with another key, a label that went.
+        let unexplained = in_the_same_second && self.ours == before.ours && self.their_last_write < self.our_last_write;
         nobody_else_wrote && (later || unexplained)
     }
 }
@@ -269,8 +262,8 @@ mod tests {
             &["credentials"],
             &RELIED_ON
         )])));
-        assert!(!written.is_forged_since(&written, true, at(LATER)), "stored anew");
-        assert!(written.is_forged_since(&written, true, at(NOON)));
+        assert!(!written.is_forged_since(&written, false), "stored anew");
+        assert!(written.is_forged_since(&written, true));
     }
 
     #[test]
@@ -279,22 +272,22 @@ mod tests {
         let theirs = |time: &str| entry("controller", time, &[], &["theirs"]);
         let provenance = |list: Value| Provenance::of(&entries(list));
         let written = provenance(json!([ours(NOON)]));
-        assert!(provenance(json!([ours(LATER)])).is_forged_since(&written, true, at(NOON)));
+        assert!(provenance(json!([ours(LATER)])).is_forged_since(&written, true));
         assert!(
-            provenance(json!([ours(NOON)])).is_forged_since(&written, true, at(NOON)),
+            provenance(json!([ours(NOON)])).is_forged_since(&written, true),
             "in the same second"
         );
         assert!(
-            !provenance(json!([ours(NOON)])).is_forged_since(&written, false, at(NOON)),
+            !provenance(json!([ours(NOON)])).is_forged_since(&written, false),
             "something was taken off"
         );
-        assert!(!provenance(json!([ours(NOON), theirs(LATER)])).is_forged_since(&written, true, at(NOON)));
+        assert!(!provenance(json!([ours(NOON), theirs(LATER)])).is_forged_since(&written, true));
         let beside = provenance(json!([ours(NOON), theirs(NOON)]));
-        assert!(!provenance(json!([ours(NOON), theirs(LATER)])).is_forged_since(&beside, true, at(NOON)));
+        assert!(!provenance(json!([ours(NOON), theirs(LATER)])).is_forged_since(&beside, true));
         assert!(
-            !beside.is_forged_since(&beside, true, at(NOON)),
+            !beside.is_forged_since(&beside, true),
             "perhaps the other once more in that second"
         );
-        assert!(provenance(json!([ours(LATER), theirs(NOON)])).is_forged_since(&beside, true, at(NOON)));
+        assert!(provenance(json!([ours(LATER), theirs(NOON)])).is_forged_since(&beside, true));
     }
 }

@@ -30,6 +30,8 @@ pub struct Memory {
     pub overdue: Option<Timestamp>,
     /// When AWS was last asked for a session.
     pub last_call: Option<Instant>,
+    /// When the Secret was last written.
+    pub last_write: Option<Instant>,
     /// Credentials that AWS gave and that could not be written yet.
     pub unwritten: Option<Arc<Unwritten>>,
     /// What came of checking the templates of that generation.
@@ -83,6 +85,7 @@ impl Memory {
             next: None,
             overdue: None,
             last_call: None,
+            last_write: None,
             unwritten: None,
             checked: None,
         }

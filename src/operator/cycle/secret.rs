@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use super::memory::Unwritten;
@@ -121,6 +121,7 @@ impl Cycle {
         match (written, over) {
             (Ok(seen), _) => {
                 self.memory.forged = None;
+                self.memory.last_write = Some(Instant::now());
                 self.memory.observation = Observation::Seen(Some(Arc::new(seen)));
                 Ok(true)
             }
@@ -146,6 +147,7 @@ impl Cycle {
         self.memory.observation = Observation::Unknown;
         match self.context.cluster.repair_secret(&repair, over).await {
             Ok(seen) => {
+                self.memory.last_write = Some(Instant::now());
                 self.memory.observation = Observation::Seen(Some(Arc::new(seen)));
                 Ok(true)
             }

@@ -189,7 +189,7 @@ impl Actor for RoleActor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             RoleMessage::Changed(resource) => state.changed(&myself, resource),
-            RoleMessage::SecretSeen(secret) => state.secret_seen(&myself, secret),
+            RoleMessage::SecretSeen(secret) => state.secret_seen(&myself, secret, Instant::now()),
             RoleMessage::SecretLost(secret) => state.secret_lost(&myself, &secret),
             RoleMessage::SecretNotListed => state.secret_not_listed(&myself),
             RoleMessage::Due(number) => state.due(&myself, number),
@@ -366,7 +366,7 @@ impl RoleState {
         self.memory.leftovers.extend(meanwhile.leftovers);
         self.set_timer(myself);
         match meanwhile.secret {
-            Some(SecretNews::Seen(secret)) => self.secret_seen(myself, secret),
+            Some(SecretNews::Seen(secret, at)) => self.secret_seen(myself, secret, at),
             // Perhaps the one that is there now, perhaps the one before it: a look tells.
             Some(SecretNews::Lost) if matches!(self.memory.observation, Observation::Seen(Some(_))) => {
                 self.memory.observation = Observation::Unknown;

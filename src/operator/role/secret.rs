@@ -1,6 +1,7 @@
 //! Following the Secret: what the actor does when it sees that somebody changed it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ractor::ActorRef;
 use tokio::time::Instant;
@@ -13,17 +14,20 @@ use crate::refresh::pace::earliest_follow_up;
 use crate::secret::ObservedSecret;
 use crate::spec::Spec;
 
+/// How long after a write of the operator's another one, in the same second by the API server's clock, can be told from it.
+const SAME_SECOND: Duration = Duration::from_secs(2);
+
 /// What happened to the Secret.
 #[derive(Debug)]
 pub(super) enum SecretNews {
-    /// It was seen so.
-    Seen(Box<ObservedSecret>),
+    /// It was seen so, at that moment.
+    Seen(Box<ObservedSecret>, Instant),
     /// It is not seen any more, or was not in a list.
     Lost,
 }
 
 impl RoleState {
-    pub(super) fn secret_seen(&mut self, myself: &ActorRef<RoleMessage>, secret: Box<ObservedSecret>) {
+    pub(super) fn secret_seen(&mut self, myself: &ActorRef<RoleMessage>, secret: Box<ObservedSecret>, at: Instant) {
         let Some(wanted) = self.resource.secret_name() else {
             return;
         };
@@ -36,7 +40,7 @@ impl RoleState {
             leftovers.insert(secret.name().to_owned());
             self.secret_changed(myself);
         } else if self.task.is_some() {
-            self.meanwhile.secret = Some(SecretNews::Seen(secret));
+            self.meanwhile.secret = Some(SecretNews::Seen(secret, at));
         } else if let Observation::Seen(Some(known)) = &self.memory.observation
             && !secret.is_newer_than(known)
         {
@@ -44,7 +48,7 @@ impl RoleState {
         } else {
             let mut secret = secret;
             if let Observation::Seen(Some(known)) = &self.memory.observation
-                && secret.is_forged_since(known, self.context.clock.now())
+                && secret.is_forged_since(known, self.has_just_written(at))
             {
                 self.memory.forged.clone_from(&secret.metadata.uid);
             }
@@ -82,6 +86,12 @@ impl RoleState {
             self.memory.observation = Observation::Unknown;
             self.secret_changed(myself);
         }
+    }
+
+    /// Whether the operator wrote the Secret within the second or two before that moment, by a clock that does not jump.
+    fn has_just_written(&self, at: Instant) -> bool {
+        let written = self.memory.last_write;
+        written.is_some_and(|written| at.saturating_duration_since(written) <= SAME_SECOND)
     }
 
     /// A Secret that shows the operator's own Region may show another one by now. The cycle finds out.
