@@ -23,6 +23,7 @@ pub mod traces;
 pub mod world;
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The root of the repository.
@@ -45,12 +46,23 @@ pub fn part(program: &str) -> PathBuf {
     path
 }
 
-/// A TCP port that was free a moment ago.
+/// A TCP port that was free a moment ago, and that no other call in this process gets. It lies below those from which the kernel takes the
+/// ports of outgoing connections, one of which could take it before it is used.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a port of the loopback address")
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 22_000;
+    // Processes that run beside each other begin at other places.
+    let start = std::process::id().wrapping_mul(1_009);
+    for _ in 0..COUNT {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + start.wrapping_add(number) % COUNT;
+        let port = u16::try_from(port).expect("a port below 32000");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no port of the loopback address is free");
 }
 
 /// Asks again and again until there is an answer, and gives up loudly.
