@@ -15,12 +15,10 @@ use crate::spec::Format;
 /// The most owners that a Secret may have and still be written. Whoever adds more makes it their own.
 const OWNERS_MAX: usize = 32;
 
-/// The most bytes of annotations, or of labels, after which no more are remembered of a Secret, whoever wrote them. From `secretTemplate` the
-/// API takes no more than 64 KiB.
+/// The most bytes of labels, or of annotations, from `secretTemplate` that are remembered of a Secret. The API takes no more than 64 KiB.
 const TEMPLATE_MAX: usize = 64 * 1024;
 
-/// The longest own annotation that is remembered. The operator writes none that is longer, but for [`TEMPLATE_ANNOTATION`] and
-/// [`REFRESH_ANNOTATION`], whose value somebody else chose.
+/// The longest own annotation that is remembered. The operator writes none that is longer, but for [`TEMPLATE_ANNOTATION`].
 const OWN_MAX: usize = 512;
 
 /// A Secret as it was seen.

@@ -84,7 +84,7 @@ impl Metrics {
             )?,
             gate_wait: Histogram::with_opts(histogram(
                 "aws_assume_role_gate_wait_seconds",
-                "How long calls waited at the gate before AWS, which all resources share.",
+                "How long calls waited at the gate before AWS.",
             ))?,
             actor_restarts: IntCounter::new(
                 "aws_assume_role_actor_restarts_total",
@@ -203,7 +203,7 @@ fn families_of(snapshot: &Snapshot) -> Result<Vec<MetricFamily>, prometheus::Err
     let in_flight = IntGauge::new("aws_assume_role_gate_in_flight", "Calls to AWS that are under way.")?;
     let rate = Gauge::new(
         "aws_assume_role_gate_rate",
-        "Calls per second that the gate allows now. It falls while AWS throttles.",
+        "Calls per second that the gate allows now, on the quota with the fewest. It falls while AWS throttles.",
     )?;
     waiting.set(number(snapshot.gate.waiting));
     in_flight.set(number(snapshot.gate.in_flight));

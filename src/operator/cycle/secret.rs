@@ -125,13 +125,7 @@ impl Cycle {
                 self.memory.observation = Observation::Seen(Some(Arc::new(seen)));
                 Ok(true)
             }
-            (Err(ClusterError::Immutable(_)), Some(over)) => {
-                let namespace = &self.resource.key.namespace;
-                match cluster.delete_secret(namespace, &secret.name, over).await {
-                    Ok(()) | Err(ClusterError::Changed(_)) => Ok(false),
-                    Err(error) => Err(error.into()),
-                }
-            }
+            (Err(ClusterError::Immutable(_)), Some(over)) => self.make_room(&secret.name, over).await,
             (Err(ClusterError::Changed(_)), _) | (Err(ClusterError::Gone(_)), Some(_)) => Ok(false),
             (Err(ClusterError::Terminating(_)), _) => Err(Failure::NamespaceTerminating),
             (Err(error), _) => Err(error.into()),
@@ -151,20 +145,17 @@ impl Cycle {
                 self.memory.observation = Observation::Seen(Some(Arc::new(seen)));
                 Ok(true)
             }
-            // Its content cannot be put right: it has to be made anew.
-            Err(ClusterError::Immutable(_)) => {
-                let namespace = &self.resource.key.namespace;
-                match self
-                    .context
-                    .cluster
-                    .delete_secret(namespace, &spec.secret_name, over)
-                    .await
-                {
-                    Ok(()) | Err(ClusterError::Changed(_)) => Ok(false),
-                    Err(error) => Err(error.into()),
-                }
-            }
+            Err(ClusterError::Immutable(_)) => self.make_room(&spec.secret_name, over).await,
             Err(ClusterError::Changed(_) | ClusterError::Gone(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Deletes a Secret that can only be made anew. It has to be looked at again in any case.
+    async fn make_room(&self, name: &str, over: &ObservedSecret) -> Result<bool, Failure> {
+        let namespace = &self.resource.key.namespace;
+        match self.context.cluster.delete_secret(namespace, name, over).await {
+            Ok(()) | Err(ClusterError::Changed(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
