@@ -74,15 +74,15 @@ pub(super) fn object(resource: &ResourceKey, event: &Event, instance: &str, now:
     EventObject {
         metadata: ObjectMeta {
             name: Some(name(resource, now)),
-            namespace: Some(resource.namespace.clone()),
+            namespace: Some(resource.namespace.to_string()),
             ..ObjectMeta::default()
         },
         regarding: Some(ObjectReference {
             api_version: Some(AWSAssumeRole::api_version(&()).into_owned()),
             kind: Some(AWSAssumeRole::kind(&()).into_owned()),
-            namespace: Some(resource.namespace.clone()),
-            name: Some(resource.name.clone()),
-            uid: Some(resource.uid.clone()),
+            namespace: Some(resource.namespace.to_string()),
+            name: Some(resource.name.to_string()),
+            uid: Some(resource.uid.to_string()),
             ..ObjectReference::default()
         }),
         type_: Some(event.severity.as_ref().to_owned()),
@@ -123,7 +123,10 @@ mod tests {
 
     #[test]
     fn a_name_fits_and_is_one() {
-        let resource = |name: String| ResourceKey { name, ..key() };
+        let resource = |name: String| ResourceKey {
+            name: name.into(),
+            ..key()
+        };
         let now = Timestamp::from_second(1_800_000_000).unwrap();
         assert_eq!(name(&resource("mine".into()), now), "mine.18fae27693b40000");
         let long = name(&resource(format!("{}.{}", "a".repeat(229), "b".repeat(23))), now);

@@ -235,7 +235,7 @@ impl KubeCluster {
         // The status as a whole, and only if the resource of that name is still the one that is meant.
         let patch: Patch<()> = Patch::Json(
             serde_json::from_value(json!([
-                {"op": "test", "path": "/metadata/uid", "value": resource.uid},
+                {"op": "test", "path": "/metadata/uid", "value": &*resource.uid},
                 {"op": "add", "path": "/status", "value": status},
             ]))
             .map_err(unbuilt)?,

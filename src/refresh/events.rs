@@ -87,6 +87,13 @@ impl LastEvent {
         }
     }
 
+    /// Whether the same may happen again soon enough to be counted on it. What says that the first credentials are there names their end.
+    #[must_use]
+    pub fn may_recur(&self, now: Instant) -> bool {
+        let names_a_moment = self.event.reason == <&str>::from(EventReason::Issued);
+        !names_a_moment && now.saturating_duration_since(self.at) < SERIES
+    }
+
     /// How an event is published that happens after this one: the first time that the same happens again is written at once, later ones now
     /// and then.
     pub fn publish(&mut self, event: &Event, now: Instant) -> Publication {

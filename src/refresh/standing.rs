@@ -45,8 +45,8 @@ pub enum State {
 impl Standing {
     /// What is known of a resource that appears, or that an operator finds when it starts.
     #[must_use]
-    pub fn at_first(resource: &Resource) -> Self {
-        let standing = Self::of_status(&resource.status);
+    pub fn at_first(resource: &Resource, status: &AWSAssumeRoleStatus) -> Self {
+        let standing = Self::of_status(status);
         let due = standing.due_by(resource);
         Self { due, ..standing }
     }
@@ -190,10 +190,13 @@ mod tests {
 
     #[test]
     fn what_is_due_is_known_before_the_first_cycle() {
-        let mut resource = map(300, false);
-        assert_eq!(Standing::at_first(&resource), Standing::default());
-        resource.status = status(("True", "Issued"), "True", "Ready", 0);
-        let due = Standing::at_first(&resource).due.unwrap();
+        let resource = map(300, false);
+        assert_eq!(
+            Standing::at_first(&resource, &AWSAssumeRoleStatus::default()),
+            Standing::default()
+        );
+        let status = status(("True", "Issued"), "True", "Ready", 0);
+        let due = Standing::at_first(&resource, &status).due.unwrap();
         assert!(due > at(500) && due <= at(600), "{due}");
     }
 

@@ -133,14 +133,14 @@ impl DesiredSecret {
         let ours = owner_reference(&self.owner);
         match owner_references
             .iter_mut()
-            .find(|reference| reference.uid == self.owner.uid)
+            .find(|reference| *reference.uid == *self.owner.uid)
         {
             Some(reference) => *reference = ours,
             None => owner_references.push(ours),
         }
         ObjectMeta {
             name: Some(self.name.clone()),
-            namespace: Some(self.owner.namespace.clone()),
+            namespace: Some(self.owner.namespace.to_string()),
             resource_version: existing.resource_version,
             uid: existing.uid,
             finalizers: existing.finalizers,
@@ -157,8 +157,8 @@ pub(super) fn owner_reference(owner: &ResourceKey) -> OwnerReference {
     OwnerReference {
         api_version: AWSAssumeRole::api_version(&()).into_owned(),
         kind: AWSAssumeRole::kind(&()).into_owned(),
-        name: owner.name.clone(),
-        uid: owner.uid.clone(),
+        name: owner.name.to_string(),
+        uid: owner.uid.to_string(),
         controller: Some(true),
         block_owner_deletion: None,
     }

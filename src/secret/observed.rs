@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::metadata::written_keys;
 use super::{
@@ -22,7 +23,7 @@ const TEMPLATE_MAX: usize = 64 * 1024;
 const OWN_MAX: usize = 512;
 
 /// A Secret as it was seen.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 pub struct ObservedSecret {
     /// Its metadata, without the managed fields, and without labels and annotations that the operator has nothing to do with.
     pub metadata: ObjectMeta,

@@ -26,7 +26,7 @@ pub fn ownership(secret: &ObservedSecret, resource: &ResourceKey) -> Ownership {
     let controller = references.iter().find(|reference| reference.controller == Some(true));
 
     // A UID in another namespace says nothing: whoever may write there may write any.
-    if !secret.namespace().is_empty() && secret.namespace() != resource.namespace {
+    if !secret.namespace().is_empty() && secret.namespace() != &*resource.namespace {
         return Ownership::Foreign("is in another namespace".to_owned());
     }
     if secret.metadata.deletion_timestamp.is_some() {
@@ -36,10 +36,10 @@ pub fn ownership(secret: &ObservedSecret, resource: &ResourceKey) -> Ownership {
         return Ownership::Foreign("has too many owners".to_owned());
     }
     match controller {
-        Some(reference) if reference.uid == resource.uid => Ownership::Ours,
+        Some(reference) if *reference.uid == *resource.uid => Ownership::Ours,
         Some(reference) if is_earlier(reference, resource) => Ownership::Terminating,
         Some(reference) => Ownership::Foreign(format!("is controlled by {} {}", reference.kind, reference.name)),
-        None if references.iter().any(|reference| reference.uid == resource.uid) => Ownership::Adoptable,
+        None if references.iter().any(|reference| *reference.uid == *resource.uid) => Ownership::Adoptable,
         None if references.iter().any(|reference| is_earlier(reference, resource)) => Ownership::Terminating,
         None => Ownership::Foreign("was made by somebody else".to_owned()),
     }
@@ -53,7 +53,7 @@ fn is_earlier(reference: &OwnerReference, resource: &ResourceKey) -> bool {
             .split('/')
             .next()
             .is_some_and(|group| group == AWSAssumeRole::group(&()))
-        && reference.name == resource.name
+        && *reference.name == *resource.name
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry, Time};
 use k8s_openapi::jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{EXPIRATION_ANNOTATION, SPEC_HASH_ANNOTATION};
@@ -23,7 +24,7 @@ const RELIED_ON: [&str; 2] = [EXPIRATION_ANNOTATION, SPEC_HASH_ANNOTATION];
 const KEYS_MAX: usize = 256;
 
 /// Who wrote what of a Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Provenance {
     /// The keys of the content whose values are the operator's.
     pub ours: BTreeSet<String>,

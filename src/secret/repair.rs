@@ -26,7 +26,7 @@ impl Repair {
     pub fn new(owner: &ResourceKey, spec: &Spec, secret: &ObservedSecret) -> Self {
         let metadata = SecretMetadata::of(spec);
         Self {
-            namespace: owner.namespace.clone(),
+            namespace: owner.namespace.to_string(),
             name: spec.secret_name.clone(),
             gone: metadata.gone_from(secret),
             metadata,

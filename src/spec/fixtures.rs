@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::role::RoleReference;
 use super::{Format, Resource, ResourceKey, SessionRequest, Spec};
-use crate::api::AWSAssumeRoleStatus;
 
 /// The key of a resource.
 pub(crate) fn key() -> ResourceKey {
@@ -40,7 +39,7 @@ pub(crate) fn resource(spec: Spec) -> Resource {
         generation: 1,
         spec: Ok(spec),
         refresh_request: None,
-        status: AWSAssumeRoleStatus::default(),
+        status: None,
         terminating: false,
     }
 }

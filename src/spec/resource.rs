@@ -1,6 +1,7 @@
 //! A resource as the operator sees it: which one it is, what it asks for, and the status that it carries.
 
 use std::fmt;
+use std::sync::Arc;
 
 use kube::ResourceExt;
 
@@ -22,21 +23,22 @@ pub struct Resource {
     pub spec: Result<Spec, InvalidSpec>,
     /// The value of [`REFRESH_ANNOTATION`], or the hash of one that is long.
     pub refresh_request: Option<String>,
-    /// The status that was stored with it.
-    pub status: AWSAssumeRoleStatus,
+    /// The status that was stored with it, until somebody takes it.
+    pub status: Option<Box<AWSAssumeRoleStatus>>,
     /// Whether it is being deleted (`metadata.deletionTimestamp`).
     pub terminating: bool,
 }
 
-/// A resource's name, and the identity that a resource of the same name made later does not have.
+/// A resource's name, and the identity that a resource of the same name made later does not have. It goes wherever the resource goes, so a
+/// copy shares its texts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ResourceKey {
     /// `metadata.namespace`.
-    pub namespace: String,
+    pub namespace: Arc<str>,
     /// `metadata.name`.
-    pub name: String,
+    pub name: Arc<str>,
     /// `metadata.uid`.
-    pub uid: String,
+    pub uid: Arc<str>,
 }
 
 impl fmt::Display for ResourceKey {
@@ -50,6 +52,13 @@ impl Resource {
     #[must_use]
     pub fn asks_for_the_same_as(&self, other: &Self) -> bool {
         self.generation == other.generation && self.spec == other.spec
+    }
+
+    /// Whether it asks for nothing that another version of it, which came before, did not ask for.
+    #[must_use]
+    pub fn asks_for_nothing_new(&self, before: &Self) -> bool {
+        let asks_for_a_refresh = self.refresh_request.is_some() && self.refresh_request != before.refresh_request;
+        self.asks_for_the_same_as(before) && !asks_for_a_refresh
     }
 
     /// Whether its spec says not to refresh.
@@ -75,7 +84,7 @@ impl Resource {
                 .annotations()
                 .get(REFRESH_ANNOTATION)
                 .map(|value| request(value)),
-            status: resource.status.clone().unwrap_or_default(),
+            status: resource.status.clone().map(Box::new),
             terminating: resource.metadata.deletion_timestamp.is_some(),
             key,
         }
@@ -90,7 +99,7 @@ impl Resource {
             // It may quote what could not be read, however much that is.
             spec: Err(InvalidSpec::Unreadable(excerpt(error))),
             refresh_request: None,
-            status: AWSAssumeRoleStatus::default(),
+            status: None,
             terminating: object.meta().deletion_timestamp.is_some(),
         }
     }
@@ -101,9 +110,9 @@ impl ResourceKey {
     #[must_use]
     pub fn of(object: &impl kube::Resource) -> Self {
         Self {
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
+            namespace: object.namespace().unwrap_or_default().into(),
+            name: object.name_any().into(),
+            uid: object.uid().unwrap_or_default().into(),
         }
     }
 }

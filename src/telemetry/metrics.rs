@@ -222,7 +222,7 @@ fn families_of(snapshot: &Snapshot) -> Result<Vec<MetricFamily>, prometheus::Err
         resources.with_label_values(&[word(state)]).set(0.0);
     }
     for (key, standing) in &snapshot.resources {
-        let labels = [key.namespace.as_str(), key.name.as_str()];
+        let labels = [&*key.namespace, &*key.name];
         let is_valid = standing.is_valid_at(snapshot.now);
         valid.with_label_values(&labels).set(f64::from(u8::from(is_valid)));
         failures.with_label_values(&labels).set(f64::from(standing.failures));
@@ -280,7 +280,7 @@ mod tests {
         let resources = names.iter().map(|name| {
             let key = ResourceKey {
                 name: (*name).into(),
-                uid: format!("uid-{name}"),
+                uid: format!("uid-{name}").into(),
                 ..key()
             };
             let standing = Standing {

@@ -37,9 +37,9 @@ pub fn refresh(resource: &ResourceKey, trigger: Trigger, after: Option<&SpanCont
         parent: None,
         "refresh",
         otel.kind = "internal",
-        k8s.namespace.name = resource.namespace,
-        k8s.awsassumerole.name = resource.name,
-        k8s.awsassumerole.uid = resource.uid,
+        k8s.namespace.name = &*resource.namespace,
+        k8s.awsassumerole.name = &*resource.name,
+        k8s.awsassumerole.uid = &*resource.uid,
         k8s.secret.name = Empty,
         aws_assume_role.trigger = %trigger,
         aws_assume_role.why = Empty,
@@ -67,9 +67,9 @@ pub fn status_again(resource: &ResourceKey) -> Span {
         parent: None,
         "status",
         otel.kind = "internal",
-        k8s.namespace.name = resource.namespace,
-        k8s.awsassumerole.name = resource.name,
-        k8s.awsassumerole.uid = resource.uid,
+        k8s.namespace.name = &*resource.namespace,
+        k8s.awsassumerole.name = &*resource.name,
+        k8s.awsassumerole.uid = &*resource.uid,
     );
     belongs_to(&span, resource);
     span
@@ -194,8 +194,8 @@ fn belongs_to(span: &Span, resource: &ResourceKey) {
         let registry = dispatch.downcast_ref::<Registry>();
         if let Some(span) = registry.and_then(|registry| registry.span(id)) {
             span.extensions_mut().insert(Subject {
-                namespace: resource.namespace.clone(),
-                name: resource.name.clone(),
+                namespace: resource.namespace.to_string(),
+                name: resource.name.to_string(),
                 trace_id,
             });
         }

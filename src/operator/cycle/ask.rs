@@ -141,7 +141,7 @@ impl Cycle {
         let entry = Entry {
             quota,
             class: class(status, self.resource.generation, self.current_expiration, now),
-            namespace: self.resource.key.namespace.clone(),
+            namespace: self.resource.key.namespace.to_string(),
             expiration: self
                 .current_expiration
                 .unwrap_or_else(|| later(now, NEWCOMERS_PATIENCE)),
@@ -152,6 +152,8 @@ impl Cycle {
         let mut pass = timeout(NOTICEABLE, &mut enter).await.ok();
         if pass.is_none()
             && let Some(end) = self.current_expiration.filter(|end| *end > now)
+            // One that has no status yet is announced.
+            && self.memory.status.content.observed_generation.is_some()
         {
             let until_the_end = since(self.context.now(), end);
             let wait = timeout(until_the_end, &mut enter).instrument(spans::gate_wait());

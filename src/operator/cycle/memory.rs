@@ -14,7 +14,7 @@ use crate::spec::template::TemplateError;
 use crate::spec::{Resource, Spec};
 
 /// What is remembered of a resource between its cycles. A cycle takes it and gives it back.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// What is known of the Secret.
     pub observation: Observation,
@@ -75,27 +75,20 @@ impl Memory {
     #[must_use]
     pub fn new(status: AWSAssumeRoleStatus) -> Self {
         Self {
-            observation: Observation::Unknown,
-            forged: None,
-            leftovers: BTreeSet::new(),
             status: Status {
                 content: status,
                 written: true,
             },
-            next: None,
-            overdue: None,
-            last_call: None,
-            last_write: None,
-            unwritten: None,
-            checked: None,
+            ..Self::default()
         }
     }
 }
 
 /// What is known of the Secret.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Observation {
     /// Nothing: it must be looked at.
+    #[default]
     Unknown,
     /// It was seen so, or seen not to be there.
     Seen(Option<Arc<ObservedSecret>>),

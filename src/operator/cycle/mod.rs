@@ -6,10 +6,12 @@ mod ask;
 mod memory;
 mod secret;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{Span, debug, info, warn};
 
 use self::memory::Unwritten;
@@ -25,6 +27,9 @@ use crate::refresh::schedule::since;
 use crate::refresh::status::{Facts, judge, pending};
 use crate::spec::{Resource, ResourceKey, Spec};
 pub use memory::{Memory, Next, Observation, Status};
+
+/// A new resource whose credentials take longer is said to be worked on. Usually they are there before that could be written.
+const PENDING_AFTER: Duration = Duration::from_millis(500);
 
 /// How often a write is tried anew because the Secret changed under it.
 const WRITE_ATTEMPTS: usize = 4;
@@ -86,7 +91,12 @@ impl Cycle {
                 let root = Span::current();
                 root.record("k8s.secret.name", spec.secret_name.as_str());
                 root.record("aws_assume_role.secret_type", spec.format.as_ref());
-                match self.refresh(spec).await {
+                let announcement = self.announcement();
+                let (refreshed, announced) = beside(self.refresh(spec), announcement).await;
+                if let Some(status) = announced {
+                    self.memory.status = status;
+                }
+                match refreshed {
                     Ok(outcome) => {
                         // What could not be written is in the Secret now, or not needed any more.
                         self.memory.unwritten = None;
@@ -188,7 +198,6 @@ impl Cycle {
         if why == IssueReason::Deleted {
             self.check_namespace(spec).await?;
         }
-        self.announce().await;
         let issued = self.ask(spec, why).await?;
         let unwritten = Arc::new(Unwritten::new(&self.resource, spec, issued));
         self.memory.unwritten = Some(unwritten.clone());
@@ -208,12 +217,19 @@ impl Cycle {
         }
     }
 
-    /// Says of a resource that carries no status of this operator that it is being worked on: AWS may take its time.
-    async fn announce(&mut self) {
-        if self.memory.status.content.observed_generation.is_none() {
-            let status = pending(&self.memory.status.content, self.facts());
-            self.show(status).await;
-        }
+    /// Says of a resource that carries no status of this operator, and has no credentials, that it is being worked on.
+    fn announcement(&self) -> Option<impl Future<Output = Status> + Send + 'static> {
+        let before = &self.memory.status.content;
+        let is_new = before.observed_generation.is_none() && self.current_expiration.is_none();
+        let mut status = Status {
+            content: pending(before, self.facts()),
+            written: false,
+        };
+        let (context, resource) = (self.context.clone(), self.resource.key.clone());
+        is_new.then(|| async move {
+            status.write(&context, &resource).await;
+            status
+        })
     }
 
     /// Writes the status if it says something new.
@@ -235,6 +251,25 @@ impl Cycle {
             spec: self.resource.spec.as_ref().ok(),
             current_expiration: self.current_expiration,
             now: self.context.now(),
+        }
+    }
+}
+
+/// Does some work, and announces it beside that if it takes a while. An announcement that has begun is finished: two writes of one status
+/// must not overtake each other.
+async fn beside<T, S>(
+    work: impl Future<Output = T> + Send,
+    announcement: Option<impl Future<Output = S> + Send>,
+) -> (T, Option<S>) {
+    let Some(announcement) = announcement else {
+        return (work.await, None);
+    };
+    let mut work = pin!(work);
+    match timeout(PENDING_AFTER, &mut work).await {
+        Ok(done) => (done, None),
+        Err(_) => {
+            let (done, announced) = tokio::join!(work, announcement);
+            (done, Some(announced))
         }
     }
 }

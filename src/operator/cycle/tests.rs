@@ -17,7 +17,13 @@ pub(super) async fn cycle(world: &World, resource: &Resource, trigger: Trigger, 
 
 /// The first cycle of a resource, which carries no status.
 pub(super) async fn first(world: &World, resource: &Resource) -> Report {
-    cycle(world, resource, Trigger::Created, Memory::new(resource.status.clone())).await
+    cycle(
+        world,
+        resource,
+        Trigger::Created,
+        Memory::new(resource.status.as_deref().cloned().unwrap_or_default()),
+    )
+    .await
 }
 
 /// What an operator knows that starts when there is such a status.
@@ -61,23 +67,38 @@ async fn a_new_resource_gets_its_secret_and_then_a_status_that_says_so() {
     let world = World::new().await;
     let report = first(&world, &plain()).await;
     let calls = world.cluster.take_calls();
-    assert_eq!(calls, [Call::Observe, Call::Status, Call::Create, Call::Status]);
+    assert_eq!(calls, [Call::Observe, Call::Create, Call::Status]);
     let written = world.cluster.secret("secret").unwrap();
     assert_eq!(written.expiration(), Some(at(900)));
     assert!(written.is_made_from("hash"));
 
-    let statuses = world.cluster.statuses();
-    assert_eq!(statuses[0].phase(), Some(Phase::Pending), "while AWS is asked");
     assert_eq!(
         condition(&world.cluster, ConditionType::Ready),
         said("True", Reason::Issued)
     );
     let next = report.memory.next.unwrap();
     assert!((at(405)..=at(450)).contains(&next.at), "{}", next.at);
-    let told = statuses[1].next_refresh_time.as_ref().unwrap().0;
+    let told = world.cluster.status().next_refresh_time.as_ref().unwrap().0;
     assert_eq!(told.as_second(), next.at.as_second());
     assert!(report.memory.status.written);
     assert_eq!(report.event.unwrap().reason, "Issued");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_resource_is_pending_while_aws_takes_its_time() {
+    let world = World::new().await;
+    world.aws.will([Reply::Slow(Duration::from_secs(2))]);
+    // The write is under way when AWS answers, and is not overtaken.
+    world.cluster.delay(Call::Status, 3);
+    let report = first(&world, &plain()).await;
+    let phases: Vec<_> = world
+        .cluster
+        .statuses()
+        .iter()
+        .map(AWSAssumeRoleStatus::phase)
+        .collect();
+    assert_eq!(phases, [Some(Phase::Pending), Some(Phase::Ready)]);
+    assert!(report.memory.status.written);
 }
 
 #[tokio::test(start_paused = true)]
@@ -129,7 +150,7 @@ async fn a_foreign_secret_is_never_written_and_aws_is_not_asked() {
 async fn a_secret_that_is_being_deleted_is_waited_for() {
     let world = World::new().await;
     let earlier = ResourceKey {
-        uid: "uid-0".to_owned(),
+        uid: "uid-0".into(),
         ..key()
     };
     world.cluster.put(secret("secret", &[(&earlier, true)]), "Opaque");
@@ -236,7 +257,7 @@ async fn a_secret_of_another_immutable_type_is_deleted_and_made_anew() {
     first(&world, &plain()).await;
     let calls = world.cluster.take_calls();
     assert_eq!(
-        calls[2..],
+        calls[1..],
         [Call::Replace, Call::Delete, Call::Observe, Call::Create, Call::Status]
     );
     assert_eq!(world.aws.calls(), 1);
@@ -378,7 +399,7 @@ async fn aws_is_not_asked_twice_within_five_seconds_unless_somebody_wants_it() {
 #[tokio::test(start_paused = true)]
 async fn a_status_that_cannot_be_written_is_remembered_and_written_by_the_next_cycle() {
     let world = World::new().await;
-    world.cluster.fail(Call::Status, [unavailable(), unavailable()]);
+    world.cluster.fail(Call::Status, [unavailable()]);
     let report = first(&world, &plain()).await;
     assert!(matches!(report.outcome, Outcome::Issued { .. }));
     assert!(!report.memory.status.written);

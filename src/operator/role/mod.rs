@@ -1,9 +1,12 @@
 //! The role actor: one resource, its timer, its AWS session, its Secret, its status.
 //!
 //! Nothing long happens in a handler. A cycle runs as a task that the actor owns and that reports by a message, so that a deletion or a
-//! change of the spec takes effect in the middle of a call. Task and timer end with the actor.
+//! change of the spec takes effect in the middle of a call. Task and timer end with the actor. One that has nothing to do for a while
+//! rests ([`rest`]).
 
 mod events;
+pub mod packed;
+pub mod rest;
 mod secret;
 mod timer;
 
@@ -13,12 +16,12 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use opentelemetry::trace::SpanContext;
-use ractor::{Actor, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
+use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, DerivedActorRef};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{Instrument, Span, debug};
 
+use self::rest::Rest;
 use self::secret::SecretNews;
 use self::timer::Timer;
 use super::context::Context;
@@ -61,7 +64,23 @@ pub enum RoleMessage {
     EventPublished(u64, Box<LastEvent>),
     /// The task of that number panicked.
     Panicked(u64),
+    /// The supervisor is ready to take what is left of an actor that rests.
+    MayRest,
 }
+
+/// What an actor tells its supervisor.
+#[derive(Debug)]
+pub enum RoleReport {
+    /// How its resource stands now.
+    Stands(Standing),
+    /// It has nothing to do for a while.
+    Idle,
+    /// The answer to [`RoleMessage::MayRest`]: what is left of it, or nothing where it has something to do by now.
+    Rests(Option<Box<Rest>>),
+}
+
+/// Where actors report, each under its own ID.
+pub type Reports = DerivedActorRef<(ActorId, RoleReport)>;
 
 /// The end of a cycle.
 #[derive(Debug)]
@@ -81,10 +100,18 @@ pub struct RoleArguments {
     pub resource: Arc<Resource>,
     /// How often its actor was started again.
     pub restarts: u32,
-    /// The names of Secrets that the resource controls, wanted or not.
-    pub leftovers: BTreeSet<String>,
-    /// Where the actor publishes how it stands.
-    pub standing: watch::Sender<Standing>,
+    /// What it begins with.
+    pub beginning: Beginning,
+    /// Where it reports.
+    pub reports: Reports,
+}
+
+/// What an actor begins with.
+pub enum Beginning {
+    /// What is known of its resource, which is worked on at once.
+    First(Box<Memory>),
+    /// What it left when it began to rest.
+    Rested(Box<Rest>),
 }
 
 /// The data of a role actor.
@@ -92,7 +119,9 @@ pub struct RoleState {
     context: Context,
     resource: Arc<Resource>,
     restarts: u32,
-    standing: watch::Sender<Standing>,
+    reports: Reports,
+    /// Whether the supervisor knows that there is nothing to do.
+    told_idle: bool,
     /// What the last cycle left for the next.
     memory: Memory,
     /// The trace of the last cycle, if that failed.
@@ -151,17 +180,15 @@ impl Actor for RoleActor {
             context,
             resource,
             restarts,
-            leftovers,
-            standing,
+            beginning,
+            reports,
         } = arguments;
         let mut state = RoleState {
             context,
             restarts,
-            standing,
-            memory: Memory {
-                leftovers,
-                ..Memory::new(resource.status.clone())
-            },
+            reports,
+            told_idle: false,
+            memory: Memory::default(),
             allowance: Allowance::new(Instant::now()),
             postponed: None,
             resource,
@@ -177,7 +204,16 @@ impl Actor for RoleActor {
             last_follow_up: None,
             status_failures: 0,
         };
-        state.start_cycle(&myself, Trigger::Created);
+        match beginning {
+            Beginning::First(memory) => {
+                state.memory = *memory;
+                state.start_cycle(&myself, Trigger::Created);
+            }
+            Beginning::Rested(rest) => {
+                state.wake(*rest);
+                state.set_timer(&myself);
+            }
+        }
         Ok(state)
     }
 
@@ -212,7 +248,9 @@ impl Actor for RoleActor {
             | RoleMessage::EventPublished(..) => {
                 debug!(resource = %state.resource.key, "report of a task that was aborted");
             }
+            RoleMessage::MayRest => state.may_rest(&myself),
         }
+        state.tell_idle(&myself);
         Ok(())
     }
 
@@ -341,7 +379,7 @@ impl RoleState {
         let status = &report.memory.status.content;
         let next = report.memory.next.map(|next| next.at);
         let standing = Standing::after(&self.resource, status, &report.outcome, next);
-        self.standing.send_replace(standing);
+        self.report(myself, RoleReport::Stands(standing));
         self.failed_trace = trace.filter(|_| matches!(report.outcome, Outcome::Failed(_)));
         if let Some(event) = report.event {
             self.publish(myself, event, span);
@@ -350,6 +388,11 @@ impl RoleState {
         self.memory = report.memory;
         self.status_tried(status);
         self.settle(myself);
+    }
+
+    fn report(&self, myself: &ActorRef<RoleMessage>, report: RoleReport) {
+        // A supervisor that is gone ends this actor too.
+        let _ = self.reports.cast((myself.get_id(), report));
     }
 
     fn status_tried(&mut self, status: Status) {

@@ -1,17 +1,22 @@
 //! The role actors of the supervisor: how they start, stop, and start again after a failure.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
-use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
 use super::{SupervisorMessage, SupervisorState};
-use crate::operator::role::{RoleActor, RoleArguments, RoleMessage};
+use crate::api::AWSAssumeRoleStatus;
+use crate::operator::cycle::{Memory, Next, Observation};
+use crate::operator::role::packed::Packed;
+use crate::operator::role::rest::Rest;
+use crate::operator::role::{Beginning, RoleActor, RoleArguments, RoleMessage};
+use crate::refresh::in_order::in_order;
+use crate::refresh::plan::Situation;
+use crate::refresh::schedule::since;
 use crate::refresh::standing::Standing;
 use crate::secret::ObservedSecret;
 use crate::spec::{Resource, ResourceKey};
@@ -28,32 +33,58 @@ const FORGIVEN: Duration = Duration::from_secs(600);
 /// The most Secrets whose names are remembered for one resource. It has one, and for a moment two.
 const SECRETS_MAX: usize = 64;
 
-/// One resource, and the actor that works on it when there is one.
+/// One resource, and the work on it.
 pub(super) struct Child {
-    resource: Arc<Resource>,
-    actor: Option<ActorRef<RoleMessage>>,
+    pub(super) resource: Arc<Resource>,
+    /// The status that the watch showed last, unless what is left of its actor has it.
+    pub(super) status: Option<Packed<AWSAssumeRoleStatus>>,
+    pub(super) work: Work,
+    /// When its actor was last started after a failure, or first.
     started: Instant,
     failures: u32,
     /// How often its actor failed, since the operator started.
     restarts: u32,
     /// The names of the Secrets that it controls, as the watch shows them.
-    secrets: BTreeSet<String>,
-    /// How it stands, as its actor published last.
-    standing: watch::Receiver<Standing>,
-    _restart: Option<AbortOnDropHandle<()>>,
+    secrets: Vec<Box<str>>,
+    /// How it stands, as its actor reported last.
+    pub(super) standing: Standing,
+}
+
+/// How far the work on a resource is.
+pub(super) enum Work {
+    /// It is not taken up yet. The Secret of the wanted name, if the watch has shown it.
+    Waiting(Option<Packed<ObservedSecret>>),
+    /// Its actor is at work.
+    Awake(ActorRef<RoleMessage>),
+    /// Its actor has nothing to do, and was told that it may rest. What happens meanwhile is held back.
+    Settling(ActorRef<RoleMessage>, Vec<RoleMessage>),
+    /// Its actor rests.
+    Resting(Box<Rest>),
+    /// Its actor failed, and is started again when that task ends.
+    Failed { _restart: AbortOnDropHandle<()> },
+}
+
+impl Work {
+    /// The actor that is at work.
+    pub(super) fn actor(&self) -> Option<&ActorRef<RoleMessage>> {
+        match self {
+            Self::Awake(actor) | Self::Settling(actor, _) => Some(actor),
+            Self::Waiting(_) | Self::Resting(_) | Self::Failed { .. } => None,
+        }
+    }
 }
 
 impl Child {
-    fn new(resource: Arc<Resource>) -> Self {
+    fn new(resource: Arc<Resource>, status: &AWSAssumeRoleStatus) -> Self {
         Self {
-            standing: watch::channel(Standing::at_first(&resource)).1,
+            standing: Standing::at_first(&resource, status),
+            status: Packed::new(status),
             resource,
-            actor: None,
+            work: Work::Waiting(None),
             started: Instant::now(),
             failures: 0,
             restarts: 0,
-            secrets: BTreeSet::new(),
-            _restart: None,
+            secrets: Vec::new(),
         }
     }
 
@@ -61,16 +92,34 @@ impl Child {
         &self.resource.key.namespace
     }
 
-    /// Sends its actor a message. One that has just failed learns everything at its restart.
-    pub(super) fn send(&self, message: RoleMessage) {
-        if let Some(actor) = &self.actor {
-            let _ = actor.cast(message);
-        }
+    /// Whether its resource is being looked after, by an actor that is at work or rests.
+    pub(super) fn has_actor(&self) -> bool {
+        matches!(self.work, Work::Awake(_) | Work::Settling(..) | Work::Resting(_))
     }
 
     /// Which resource it is, and how it stands.
     pub(super) fn standing(&self) -> (ResourceKey, Standing) {
-        (self.resource.key.clone(), self.standing.borrow().clone())
+        (self.resource.key.clone(), self.standing.clone())
+    }
+
+    /// What is known of a resource that is taken up, or taken up again after a failure.
+    fn memory(&self, secrets_are_listed: bool) -> Memory {
+        let status = self.status.as_ref().and_then(Packed::unpack).unwrap_or_default();
+        let observation = match &self.work {
+            Work::Waiting(Some(secret)) => secret.unpack().map(|secret| Observation::Seen(Some(Arc::new(secret)))),
+            // A new one, then. Its Secret is made without a look, and looked at if there is one after all.
+            Work::Waiting(None)
+                if secrets_are_listed && status.secret_name.is_none() && !self.resource.is_suspended() =>
+            {
+                Some(Observation::Seen(None))
+            }
+            _ => None,
+        };
+        Memory {
+            observation: observation.unwrap_or_default(),
+            leftovers: self.secrets.iter().map(|name| name.to_string()).collect(),
+            ..Memory::new(status)
+        }
     }
 }
 
@@ -79,7 +128,7 @@ impl SupervisorState {
     pub(super) async fn seen(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
-        resource: Resource,
+        mut resource: Resource,
     ) -> Result<(), ActorProcessingErr> {
         let uid = resource.key.uid.clone();
         if resource.terminating {
@@ -92,99 +141,214 @@ impl SupervisorState {
             let earlier = earlier.clone();
             self.stop(&earlier, "another one was made under its name");
         }
+        let status = resource.status.take().unwrap_or_default();
         let resource = Arc::new(resource);
         if let Some(child) = self.children.get_mut(&uid) {
+            // What is left of an actor that rests has the status too.
+            if !matches!(child.work, Work::Resting(_)) {
+                child.status = Packed::new(&status);
+            }
+            if resource.asks_for_nothing_new(&child.resource) {
+                return Ok(());
+            }
             let before = std::mem::replace(&mut child.resource, resource.clone());
-            child.send(RoleMessage::Changed(resource.clone()));
             if before.secret_name() != resource.secret_name() {
+                if let Work::Waiting(known) = &mut child.work {
+                    *known = None;
+                }
                 self.forget_secret(&before);
                 self.expect_secret(&resource);
             }
-            return Ok(());
+            return self.send(myself, &uid, RoleMessage::Changed(resource)).await;
         }
         self.names.insert(name_of(&resource.key), uid.clone());
         self.expect_secret(&resource);
-        self.children.insert(uid.clone(), Child::new(resource));
-        self.start(myself, &uid).await
+        self.children.insert(uid.clone(), Child::new(resource, &status));
+        if self.takes_up {
+            self.take_up(myself, &uid).await?;
+        }
+        Ok(())
     }
 
-    /// Starts the actor of a resource that has none.
+    /// Takes up the resources that wait for it.
+    pub(super) async fn take_up_all(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
+        self.takes_up = true;
+        let waiting = self.children.iter();
+        let waiting = waiting.filter(|(_, child)| matches!(child.work, Work::Waiting(_)));
+        let uids: Vec<_> = waiting.map(|(uid, _)| uid.clone()).collect();
+        for uid in uids {
+            self.take_up(myself, &uid).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up a resource: its actor starts, unless everything is in order. Then it rests until there is something to do.
+    async fn take_up(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        uid: &Arc<str>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(child) = self.children.get(uid) else {
+            return Ok(());
+        };
+        let mut memory = child.memory(self.secrets.is_listed());
+        let Some((next, standing)) = self.found_in_order(&child.resource, &memory) else {
+            return self.start(myself, uid, Beginning::First(Box::new(memory))).await;
+        };
+        memory.next = Some(next);
+        let Some(rest) = Rest::of(&child.resource, &memory, Instant::now()) else {
+            return self.start(myself, uid, Beginning::First(Box::new(memory))).await;
+        };
+        if let Some(child) = self.children.get_mut(uid) {
+            child.standing = standing;
+        }
+        self.lay_to_rest(myself, uid, Box::new(rest));
+        Ok(())
+    }
+
+    /// When there is something to do for a resource, and how it stands, if it is in order.
+    fn found_in_order(&self, resource: &Resource, memory: &Memory) -> Option<(Next, Standing)> {
+        let spec = resource.spec.as_ref().ok()?;
+        let Observation::Seen(Some(secret)) = &memory.observation else {
+            return None;
+        };
+        if memory.leftovers.iter().any(|name| *name != spec.secret_name) {
+            return None;
+        }
+        let region = self.context.aws.region();
+        let now = self.context.now();
+        let situation = Situation {
+            resource: &resource.key,
+            generation: resource.generation,
+            spec,
+            refresh_request: resource.refresh_request.as_deref(),
+            status: &memory.status.content,
+            region: region.is_known().then_some(&*region.name),
+            overdue: None,
+            now,
+        };
+        let found = in_order(resource, situation, secret)?;
+        let next = Next {
+            at: found.next,
+            instant: Instant::now() + since(now, found.next),
+        };
+        Some((next, found.standing))
+    }
+
+    /// Starts the actor of a resource.
     pub(super) async fn start(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
-        uid: &str,
+        uid: &Arc<str>,
+        beginning: Beginning,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(child) = self.children.get_mut(uid).filter(|child| child.actor.is_none()) else {
+        let Some(child) = self.children.get_mut(uid) else {
             return Ok(());
         };
-        let last = child.standing.borrow().clone();
-        let (standing, receiver) = watch::channel(last);
-        child.standing = receiver;
         let arguments = RoleArguments {
             context: self.context.clone(),
             resource: child.resource.clone(),
             restarts: child.restarts,
-            leftovers: child.secrets.clone(),
-            standing,
+            beginning,
+            reports: self.reports.clone(),
         };
         let (actor, _) = RoleActor::spawn_linked(None, RoleActor, arguments, myself.get_cell()).await?;
-        self.actors.insert(actor.get_id(), uid.to_owned());
-        child.actor = Some(actor);
-        child.started = Instant::now();
-        child._restart = None;
+        self.actors.insert(actor.get_id(), uid.clone());
+        child.work = Work::Awake(actor);
         Ok(())
     }
 
+    /// Starts an actor that failed again.
+    pub(super) async fn restart(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        uid: &Arc<str>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(child) = self
+            .children
+            .get_mut(uid)
+            .filter(|child| matches!(child.work, Work::Failed { .. }))
+        else {
+            return Ok(());
+        };
+        child.started = Instant::now();
+        let memory = child.memory(self.secrets.is_listed());
+        self.start(myself, uid, Beginning::First(Box::new(memory))).await
+    }
+
     /// Stops the actor of a resource and forgets both. Its timer and its call in flight end with it.
-    pub(super) fn stop(&mut self, uid: &str, why: &str) {
+    pub(super) fn stop(&mut self, uid: &Arc<str>, why: &str) {
+        // Its alarm goes with it.
+        let _ = self.take_rest(uid);
         let Some(child) = self.children.remove(uid) else {
             return;
         };
         let key = &child.resource.key;
-        info!(namespace = key.namespace, name = key.name, "released: {why}");
+        info!(namespace = &*key.namespace, name = &*key.name, "released: {why}");
         if self.names.get(&name_of(key)).is_some_and(|named| named == uid) {
             self.names.remove(&name_of(key));
         }
         self.forget_secret(&child.resource);
-        if let Some(actor) = child.actor {
+        if let Some(actor) = child.work.actor() {
             self.actors.remove(&actor.get_id());
             actor.stop(None);
         }
     }
 
     /// A Secret that concerns a resource was made or changed.
-    pub(super) fn secret_seen(&mut self, uid: &str, secret: &ObservedSecret) {
-        if let Some(child) = self.children.get_mut(uid) {
-            if secret.controller_uid() == Some(uid) && child.secrets.len() < SECRETS_MAX {
-                child.secrets.insert(secret.name().to_owned());
-            }
-            child.send(RoleMessage::SecretSeen(Box::new(secret.clone())));
+    pub(super) async fn secret_seen(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        uid: &Arc<str>,
+        secret: &ObservedSecret,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(child) = self.children.get_mut(uid) else {
+            return Ok(());
+        };
+        let is_known = child.secrets.iter().any(|name| &**name == secret.name());
+        if secret.controller_uid() == Some(uid) && !is_known && child.secrets.len() < SECRETS_MAX {
+            child.secrets.push(secret.name().into());
         }
+        if let Work::Waiting(known) = &mut child.work {
+            if child.resource.secret_name() == Some(secret.name()) {
+                *known = Packed::new(secret);
+            }
+            return Ok(());
+        }
+        self.send(myself, uid, RoleMessage::SecretSeen(Box::new(secret.clone())))
+            .await
     }
 
     /// A Secret that concerns a resource is not seen any more.
-    pub(super) fn secret_lost(&mut self, uid: &str, secret: &ObservedSecret) {
-        if let Some(child) = self.children.get_mut(uid) {
-            child.secrets.remove(secret.name());
-            child.send(RoleMessage::SecretLost(Box::new(secret.clone())));
+    pub(super) async fn secret_lost(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        uid: &Arc<str>,
+        secret: &ObservedSecret,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(child) = self.children.get_mut(uid) else {
+            return Ok(());
+        };
+        child.secrets.retain(|name| &**name != secret.name());
+        if let Work::Waiting(known) = &mut child.work {
+            if child.resource.secret_name() == Some(secret.name()) {
+                *known = None;
+            }
+            return Ok(());
         }
+        self.send(myself, uid, RoleMessage::SecretLost(Box::new(secret.clone())))
+            .await
     }
 
     fn expect_secret(&mut self, resource: &Resource) {
         if let Some(place) = secret_of(resource) {
-            let uids = self.wanted_secrets.entry(place).or_default();
-            uids.insert(resource.key.uid.clone());
+            self.wanted_secrets.insert(place);
         }
     }
 
     fn forget_secret(&mut self, resource: &Resource) {
-        if let Some(place) = secret_of(resource)
-            && let Some(uids) = self.wanted_secrets.get_mut(&place)
-        {
-            uids.remove(&resource.key.uid);
-            if uids.is_empty() {
-                self.wanted_secrets.remove(&place);
-            }
+        if let Some(place) = secret_of(resource) {
+            self.wanted_secrets.remove(&place);
         }
     }
 
@@ -205,28 +369,31 @@ impl SupervisorState {
         child.failures = child.failures.saturating_add(1);
         child.restarts = child.restarts.saturating_add(1);
         self.context.metrics.actor_restarts.inc();
-        child.actor = None;
         let key = &child.resource.key;
         error!(
-            namespace = key.namespace,
-            name = key.name,
+            namespace = &*key.namespace,
+            name = &*key.name,
             pause_seconds = pause.as_secs(),
             "the actor of a resource failed and is started again: {why}"
         );
         let myself = myself.clone();
-        child._restart = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+        let restart = tokio::spawn(async move {
             tokio::time::sleep(pause).await;
             let _ = myself.cast(SupervisorMessage::Restart(uid));
-        })));
+        });
+        child.work = Work::Failed {
+            _restart: AbortOnDropHandle::new(restart),
+        };
     }
 }
 
-/// Where the Secret is that a resource asks for.
-fn secret_of(resource: &Resource) -> Option<(String, String)> {
+/// A Secret that a resource asks for: its namespace, its name, and the UID of the resource.
+fn secret_of(resource: &Resource) -> Option<(Arc<str>, Box<str>, Arc<str>)> {
     let name = resource.secret_name()?;
-    Some((resource.key.namespace.clone(), name.to_owned()))
+    let key = &resource.key;
+    Some((key.namespace.clone(), name.into(), key.uid.clone()))
 }
 
-fn name_of(key: &ResourceKey) -> (String, String) {
+fn name_of(key: &ResourceKey) -> (Arc<str>, Arc<str>) {
     (key.namespace.clone(), key.name.clone())
 }

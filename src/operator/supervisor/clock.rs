@@ -9,7 +9,6 @@ use tracing::{info, warn};
 
 use super::{SupervisorMessage, SupervisorState};
 use crate::clock::Reading;
-use crate::operator::role::RoleMessage;
 
 /// How often the wall clock is compared with the one that never jumps.
 const CLOCK_CHECK: Duration = Duration::from_secs(10);
@@ -20,7 +19,7 @@ const CLOCK_TOLERANCE: SignedDuration = SignedDuration::from_secs(2);
 impl SupervisorState {
     /// Timers run on a clock that neither jumps nor runs while the machine is suspended; credentials end by the wall
     /// clock. When the two part, every timer is set anew.
-    pub(super) fn compare_clocks(&mut self) {
+    pub(super) fn compare_clocks(&mut self, myself: &ActorRef<SupervisorMessage>) {
         // AWS's answers show what time it is for AWS: timers that were set before that may be late.
         let skew = self.context.skew.get();
         let measured = (skew - self.skew_seen).abs() > CLOCK_TOLERANCE;
@@ -35,7 +34,7 @@ impl SupervisorState {
                     skew_seconds = skew.as_secs(),
                     "AWS's clock is another: all timers are set anew"
                 );
-                self.reset_timers();
+                self.reset_timers(myself);
             }
             return;
         }
@@ -48,13 +47,7 @@ impl SupervisorState {
             "the wall clock jumped: all timers are set anew"
         );
         self.skew_seen = self.context.skew.get();
-        self.reset_timers();
-    }
-
-    fn reset_timers(&self) {
-        for child in self.children.values() {
-            child.send(RoleMessage::ClockStepped);
-        }
+        self.reset_timers(myself);
     }
 }
 

@@ -1,13 +1,16 @@
 //! The supervisor: owns the watches and the set of role actors, one per resource UID.
 //!
 //! It starts an actor when a resource appears, hands it every change, stops it when the resource goes, and starts it again, later each
-//! time, when it fails ([`children`]).
+//! time, when it fails ([`children`]). An actor that has nothing to do rests ([`resting`]) until its [alarm](alarms).
 
+mod alarms;
 mod children;
 mod clock;
+mod resting;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -16,11 +19,12 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
+use self::alarms::Alarms;
 use self::children::Child;
 use self::clock::check_clock;
 use self::watches::{Watch, forward};
 use super::context::Context;
-use super::role::{CyclePanicked, RoleMessage};
+use super::role::{CyclePanicked, Reports, RoleMessage, RoleReport};
 use crate::aws::Region;
 use crate::cluster::{SecretEvent, WatchEvent};
 use crate::secret::ObservedSecret;
@@ -29,6 +33,9 @@ use crate::telemetry::snapshot::Snapshot;
 
 /// How long the actors may take to end when the supervisor does. They abort their tasks and wait for them, which takes no time.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the Secrets may take to be listed before the resources are taken up without. What the list shows need not be looked at then.
+const SECRETS_LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The actor's code. Its data is in [`SupervisorState`].
 #[derive(Clone, Copy, Debug)]
@@ -43,25 +50,61 @@ pub enum SupervisorMessage {
     SecretWatched(SecretEvent),
     /// A watch has ended, which none ever should.
     WatchEnded,
+    /// The resources are to be taken up, also if the Secrets are not listed yet.
+    TakeUp,
     /// The pause before starting the actor of that UID again is over.
-    Restart(String),
+    Restart(Arc<str>),
+    /// The time of an actor that rests has come.
+    Alarm,
+    /// The actor of that ID reports.
+    Reported(ActorId, RoleReport),
     /// It is time to look at the clocks.
     CheckClock,
     /// Somebody asks how things stand.
     Snapshot(RpcReplyPort<Snapshot>),
 }
 
+impl From<(ActorId, RoleReport)> for SupervisorMessage {
+    fn from((actor, report): (ActorId, RoleReport)) -> Self {
+        Self::Reported(actor, report)
+    }
+}
+
+/// Not a report.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("not a report")]
+pub struct NoReport;
+
+impl TryFrom<SupervisorMessage> for (ActorId, RoleReport) {
+    type Error = NoReport;
+
+    fn try_from(message: SupervisorMessage) -> Result<Self, NoReport> {
+        match message {
+            SupervisorMessage::Reported(actor, report) => Ok((actor, report)),
+            _ => Err(NoReport),
+        }
+    }
+}
+
 /// The data of the supervisor.
 pub struct SupervisorState {
     context: Context,
     /// By UID, in an order that is the same at every run.
-    children: BTreeMap<String, Child>,
+    children: BTreeMap<Arc<str>, Child>,
     /// The UIDs by the actors that work on them.
-    actors: HashMap<ActorId, String>,
+    actors: HashMap<ActorId, Arc<str>>,
     /// The UIDs by namespace and name: a resource made again under its name has another UID.
-    names: HashMap<(String, String), String>,
-    /// The UIDs by namespace and the name of the Secret that they ask for.
-    wanted_secrets: HashMap<(String, String), BTreeSet<String>>,
+    names: HashMap<(Arc<str>, Arc<str>), Arc<str>>,
+    /// Namespace and name of each Secret that is asked for, with the UID of who asks.
+    wanted_secrets: BTreeSet<(Arc<str>, Box<str>, Arc<str>)>,
+    /// When the actors that rest are to be started again.
+    alarms: Alarms,
+    /// Where the actors report.
+    reports: Reports,
+    /// Whether resources are taken up, and not only got to know.
+    takes_up: bool,
+    /// Ends the wait for the list of the Secrets.
+    secrets_timeout: Option<AbortOnDropHandle<()>>,
     resources: Watch,
     secrets: Watch,
     /// The operator's own Region, as it was last seen.
@@ -112,7 +155,11 @@ impl Actor for Supervisor {
             children: BTreeMap::new(),
             actors: HashMap::new(),
             names: HashMap::new(),
-            wanted_secrets: HashMap::new(),
+            wanted_secrets: BTreeSet::new(),
+            alarms: Alarms::default(),
+            reports: myself.get_derived(),
+            takes_up: false,
+            secrets_timeout: None,
             resources: Watch::new(now),
             secrets: Watch::new(now),
         };
@@ -128,12 +175,15 @@ impl Actor for Supervisor {
     ) -> Result<(), ActorProcessingErr> {
         match message {
             SupervisorMessage::Watched(event) => state.watched(&myself, *event).await?,
-            SupervisorMessage::SecretWatched(event) => state.secret_watched(event),
+            SupervisorMessage::SecretWatched(event) => state.secret_watched(&myself, event).await?,
             SupervisorMessage::WatchEnded => return Err(WatchEnded.into()),
-            SupervisorMessage::Restart(uid) => state.start(&myself, &uid).await?,
+            SupervisorMessage::TakeUp => state.take_up_all(&myself).await?,
+            SupervisorMessage::Restart(uid) => state.restart(&myself, &uid).await?,
+            SupervisorMessage::Alarm => state.alarm(&myself).await?,
+            SupervisorMessage::Reported(actor, report) => state.reported(&myself, actor, report).await?,
             SupervisorMessage::CheckClock => {
-                state.compare_clocks();
-                state.compare_regions();
+                state.compare_clocks(&myself);
+                state.compare_regions(&myself).await?;
                 state.beat();
             }
             // Who has given up waiting needs no answer.
@@ -163,6 +213,8 @@ impl Actor for Supervisor {
     ) -> Result<(), ActorProcessingErr> {
         let ended = match &event {
             SupervisionEvent::ActorFailed(actor, error) => Some((actor, failure(error.as_ref()))),
+            // Its report comes behind this event, which is handled first.
+            SupervisionEvent::ActorTerminated(actor, _, _) if state.is_settling(actor.get_id()) => None,
             SupervisionEvent::ActorTerminated(actor, _, _) => Some((actor, "it stopped".to_owned())),
             _ => None,
         };
@@ -209,6 +261,7 @@ impl SupervisorState {
                 if self.secret_watch.is_none() {
                     let secrets = self.context.cluster.watch_secrets();
                     self.secret_watch = Some(forward(secrets, myself, SupervisorMessage::SecretWatched));
+                    self.secrets_timeout = Some(take_up_later(myself));
                 }
                 self.beat();
                 info!(resources = self.children.len(), "the resources are listed");
@@ -220,7 +273,11 @@ impl SupervisorState {
     }
 
     /// Hands what happened to a Secret to the actors whom it concerns.
-    fn secret_watched(&mut self, event: SecretEvent) {
+    async fn secret_watched(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        event: SecretEvent,
+    ) -> Result<(), ActorProcessingErr> {
         match event {
             SecretEvent::Heard => {
                 self.secrets.hear(self.context.now());
@@ -230,41 +287,47 @@ impl SupervisorState {
             SecretEvent::Listed(secret) => {
                 for uid in self.concerned(&secret) {
                     self.secrets.show(&uid);
-                    self.secret_seen(&uid, &secret);
+                    self.secret_seen(myself, &uid, &secret).await?;
                 }
             }
             SecretEvent::ListDone => {
                 let listed = self.secrets.finish();
-                for (_, child) in self.children.iter().filter(|(uid, _)| !listed.contains(*uid)) {
-                    child.send(RoleMessage::SecretNotListed);
+                let uids = self.children.keys();
+                let missing: Vec<_> = uids.filter(|uid| !listed.contains(*uid)).cloned().collect();
+                for uid in missing {
+                    self.send(myself, &uid, RoleMessage::SecretNotListed).await?;
                 }
                 self.beat();
+                self.secrets_timeout = None;
+                if !self.takes_up {
+                    self.take_up_all(myself).await?;
+                }
             }
             SecretEvent::Applied(secret) => {
                 for uid in self.concerned(&secret) {
-                    self.secret_seen(&uid, &secret);
+                    self.secret_seen(myself, &uid, &secret).await?;
                 }
             }
             SecretEvent::Deleted(secret) => {
                 for uid in self.concerned(&secret) {
-                    self.secret_lost(&uid, &secret);
+                    self.secret_lost(myself, &uid, &secret).await?;
                 }
             }
         }
+        Ok(())
     }
 
     /// The UIDs of the resources that a Secret concerns: the one that controls it, and those that ask for one of its name. Only resources of its
     /// own namespace: an owner reference can hold any UID.
-    fn concerned(&self, secret: &ObservedSecret) -> BTreeSet<String> {
-        let place = (secret.namespace().to_owned(), secret.name().to_owned());
-        let mut uids = self.wanted_secrets.get(&place).cloned().unwrap_or_default();
-        let owner = secret.controller_uid();
-        let owner = owner.filter(|uid| {
-            self.children
-                .get(*uid)
-                .is_some_and(|child| child.namespace() == place.0)
-        });
-        uids.extend(owner.map(str::to_owned));
+    fn concerned(&self, secret: &ObservedSecret) -> BTreeSet<Arc<str>> {
+        let (namespace, name) = (secret.namespace(), secret.name());
+        let first = (Arc::from(namespace), Box::from(name), Arc::from(""));
+        let wanted = self.wanted_secrets.range(first..);
+        let wanted = wanted.take_while(|(of, wanted, _)| **of == *namespace && **wanted == *name);
+        let mut uids: BTreeSet<Arc<str>> = wanted.map(|(_, _, uid)| uid.clone()).collect();
+        let owner = secret.controller_uid().and_then(|uid| self.children.get_key_value(uid));
+        let owner = owner.filter(|(_, child)| child.namespace() == namespace);
+        uids.extend(owner.map(|(uid, _)| uid.clone()));
         uids
     }
 
@@ -277,20 +340,22 @@ impl SupervisorState {
     }
 
     /// The Region may become known late, when instance metadata answers at last.
-    fn compare_regions(&mut self) {
+    async fn compare_regions(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
         let region = self.context.aws.region();
         if region.name != self.region_seen.name {
             self.region_seen = region;
-            for child in self.children.values() {
-                child.send(RoleMessage::RegionChanged);
+            let uids: Vec<_> = self.children.keys().cloned().collect();
+            for uid in uids {
+                self.send(myself, &uid, RoleMessage::RegionChanged).await?;
             }
         }
+        Ok(())
     }
 
     fn snapshot(&self) -> Snapshot {
         let resources = self.children.values().map(Child::standing);
         Snapshot {
-            actors: self.actors.len(),
+            actors: self.children.values().filter(|child| child.has_actor()).count(),
             now: self.context.now(),
             skew_seconds: self.context.skew.get().as_secs(),
             gate: self.context.gate.standing(),
@@ -298,6 +363,15 @@ impl SupervisorState {
             resources: resources.collect(),
         }
     }
+}
+
+/// Has the resources taken up when the Secrets take too long to be listed.
+fn take_up_later(myself: &ActorRef<SupervisorMessage>) -> AbortOnDropHandle<()> {
+    let myself = myself.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::time::sleep(SECRETS_LIST_TIMEOUT).await;
+        let _ = myself.cast(SupervisorMessage::TakeUp);
+    }))
 }
 
 /// What may be said of a failure. That of a handler that panicked holds what the panic said, which may quote anything.
@@ -308,5 +382,7 @@ fn failure(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     }
 }
 
+#[cfg(test)]
+mod resting_tests;
 #[cfg(test)]
 mod tests;

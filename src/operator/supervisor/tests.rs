@@ -8,8 +8,8 @@ use crate::spec::fixtures::{resource, spec};
 use crate::spec::{Format, Resource, ResourceKey, Spec};
 
 /// A supervisor over a world in memory, and what it said when it failed.
-struct Running {
-    world: World,
+pub(super) struct Running {
+    pub(super) world: World,
     supervisor: ActorRef<SupervisorMessage>,
     ended: JoinHandle<()>,
     failures: mpsc::UnboundedReceiver<String>,
@@ -45,7 +45,7 @@ impl Actor for Observer {
 }
 
 impl Running {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         let world = World::new().await;
         let (sender, failures) = mpsc::unbounded_channel();
         let (observer, _) = Observer::spawn(None, Observer, sender).await.unwrap();
@@ -59,20 +59,30 @@ impl Running {
         }
     }
 
-    /// One whose resources are listed and worked on once, and then their Secrets.
-    async fn with(resources: &[Resource]) -> Self {
+    /// One whose resources and Secrets are listed, that has worked on each once.
+    pub(super) async fn with(resources: &[Resource]) -> Self {
         let running = Self::start().await;
         running.list(resources).await;
-        running.world.cluster.tell_secret(SecretEvent::ListStarted);
-        let names = resources.iter().filter_map(Resource::secret_name);
-        for secret in names.filter_map(|name| running.world.cluster.secret(name)) {
-            running.world.cluster.tell_secret(SecretEvent::Listed(Box::new(secret)));
-        }
-        running.tell_secret(SecretEvent::ListDone).await;
+        running.list_secrets(resources).await;
         running
     }
 
-    async fn list(&self, resources: &[Resource]) {
+    /// The Secrets of those resources are listed, as far as they are there.
+    pub(super) async fn list_secrets(&self, resources: &[Resource]) {
+        self.world.cluster.tell_secret(SecretEvent::ListStarted);
+        let names = resources.iter().filter_map(Resource::secret_name);
+        for secret in names.filter_map(|name| self.world.cluster.secret(name)) {
+            self.world.cluster.tell_secret(SecretEvent::Listed(Box::new(secret)));
+        }
+        self.tell_secret(SecretEvent::ListDone).await;
+    }
+
+    /// How many actors are at work. The gate before AWS is a child of the supervisor too.
+    pub(super) fn awake(&self) -> usize {
+        self.supervisor.get_children().len() - 1
+    }
+
+    pub(super) async fn list(&self, resources: &[Resource]) {
         self.world.cluster.tell(WatchEvent::ListStarted);
         for resource in resources {
             self.world.cluster.tell(WatchEvent::Listed(resource.clone()));
@@ -80,12 +90,12 @@ impl Running {
         self.tell(WatchEvent::ListDone).await;
     }
 
-    async fn tell(&self, event: WatchEvent) {
+    pub(super) async fn tell(&self, event: WatchEvent) {
         self.world.cluster.tell(event);
         settle().await;
     }
 
-    async fn tell_secret(&self, event: SecretEvent) {
+    pub(super) async fn tell_secret(&self, event: SecretEvent) {
         self.world.cluster.tell_secret(event);
         settle().await;
     }
@@ -100,10 +110,10 @@ impl Running {
     }
 
     /// The UIDs of the resources, each with its state, and how many actors there are.
-    async fn children(&self) -> (Vec<(String, State)>, usize) {
+    pub(super) async fn children(&self) -> (Vec<(String, State)>, usize) {
         let snapshot = self.snapshot().await;
         let resources = snapshot.resources.into_iter();
-        let states = resources.map(|(key, standing)| (key.uid, standing.state));
+        let states = resources.map(|(key, standing)| (key.uid.to_string(), standing.state));
         (states.collect(), snapshot.actors)
     }
 
@@ -120,22 +130,22 @@ impl Running {
 }
 
 /// A resource with a Secret of its own.
-fn named(name: &str, uid: &str) -> Resource {
+pub(super) fn named(name: &str, uid: &str) -> Resource {
     let plain = resource(Spec {
         secret_name: format!("secret-of-{name}"),
         ..spec(Format::Map)
     });
     Resource {
         key: ResourceKey {
-            name: name.to_owned(),
-            uid: uid.to_owned(),
+            name: name.into(),
+            uid: uid.into(),
             ..plain.key
         },
         ..plain
     }
 }
 
-fn ready(uid: &str) -> (String, State) {
+pub(super) fn ready(uid: &str) -> (String, State) {
     (uid.to_owned(), State::Ready)
 }
 
@@ -214,6 +224,7 @@ async fn an_actor_whose_cycle_panics_is_started_again_after_a_second_and_others_
     let running = Running::start().await;
     running.world.aws.will([Reply::Panic]);
     running.list(&[named("a", "1")]).await;
+    running.list_secrets(&[]).await;
     running.tell(WatchEvent::Applied(named("b", "2"))).await;
     let waiting = ("1".to_owned(), State::Pending);
     assert_eq!(running.children().await, (vec![waiting, ready("2")], 1));
@@ -227,6 +238,7 @@ async fn an_actor_that_fails_again_waits_longer_each_time() {
     let running = Running::start().await;
     running.world.aws.will(std::iter::repeat_n(Reply::Panic, 20));
     running.list(&[named("a", "1")]).await;
+    running.list_secrets(&[]).await;
     for (seconds, calls) in [
         (1, 2),
         (1, 2),
@@ -249,6 +261,7 @@ async fn a_resource_that_is_deleted_while_its_actor_waits_for_its_start_is_forgo
     let running = Running::start().await;
     running.world.aws.will([Reply::Panic]);
     running.list(&[named("a", "1")]).await;
+    running.list_secrets(&[]).await;
     running.tell(WatchEvent::Deleted(named("a", "1").key)).await;
     pass(60).await;
     assert_eq!(running.children().await, (vec![], 0));
@@ -260,6 +273,7 @@ async fn a_change_while_an_actor_waits_for_its_start_is_not_lost() {
     let running = Running::start().await;
     running.world.aws.will([Reply::Panic]);
     running.list(&[named("a", "1")]).await;
+    running.list_secrets(&[]).await;
     let requested = Resource {
         refresh_request: Some("1".to_owned()),
         ..named("a", "1")

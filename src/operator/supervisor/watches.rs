@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
@@ -16,7 +17,7 @@ use crate::telemetry::health::WatchHealth;
 /// What is known of a watch.
 pub(super) struct Watch {
     /// The UIDs of the resources that a list under way has shown so far.
-    shown: Option<HashSet<String>>,
+    shown: Option<HashSet<Arc<str>>>,
     /// Whether a list has been complete once.
     listed: bool,
     /// When it was last heard, by the clock of the timers and by AWS's.
@@ -52,20 +53,25 @@ impl Watch {
         }
     }
 
+    /// Whether a list has been complete once.
+    pub(super) fn is_listed(&self) -> bool {
+        self.listed
+    }
+
     /// A list begins.
     pub(super) fn start(&mut self) {
         self.shown = Some(HashSet::new());
     }
 
     /// The list shows something of the resource with that UID.
-    pub(super) fn show(&mut self, uid: &str) {
+    pub(super) fn show(&mut self, uid: &Arc<str>) {
         if let Some(shown) = &mut self.shown {
-            shown.insert(uid.to_owned());
+            shown.insert(uid.clone());
         }
     }
 
     /// The list is complete. Gives what it showed.
-    pub(super) fn finish(&mut self) -> HashSet<String> {
+    pub(super) fn finish(&mut self) -> HashSet<Arc<str>> {
         self.listed = true;
         self.shown.take().unwrap_or_default()
     }

@@ -85,8 +85,8 @@ fn snapshot(resources: usize) -> Snapshot {
     let now = Timestamp::UNIX_EPOCH;
     let resource = |number| {
         let key = ResourceKey {
-            name: format!("resource-{number}"),
-            uid: format!("uid-{number}"),
+            name: format!("resource-{number}").into(),
+            uid: format!("uid-{number}").into(),
             ..crate::spec::fixtures::key()
         };
         let standing = Standing {

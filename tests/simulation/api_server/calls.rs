@@ -200,7 +200,7 @@ impl Cluster for ApiServer {
         resource: &'a ResourceKey,
         _: &'a Event,
     ) -> BoxFuture<'a, Result<String, ClusterError>> {
-        self.call(move |_| Ok(resource.name.clone())).boxed()
+        self.call(move |_| Ok(resource.name.to_string())).boxed()
     }
 
     fn repeat_event<'a>(&'a self, _: &'a ResourceKey, _: &'a str, _: i32) -> BoxFuture<'a, Result<(), ClusterError>> {
@@ -219,8 +219,8 @@ impl Cluster for ApiServer {
                 .resources
                 .get(&place)
                 .cloned()
-                .ok_or_else(|| ClusterError::Gone(resource.name.clone()))?;
-            if stored.metadata.uid.as_deref() != Some(&resource.uid) {
+                .ok_or_else(|| ClusterError::Gone(resource.name.to_string()))?;
+            if stored.metadata.uid.as_deref() != Some(&*resource.uid) {
                 return Err(ClusterError::Gone("another one".to_owned()));
             }
             self.checks

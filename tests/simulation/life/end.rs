@@ -54,7 +54,7 @@ impl Life {
             };
             // What an operator that is gone saw happening under its name, its successor cannot know.
             let good = (secret.spoilt.is_none() || secret.forged_unseen)
-                && secret.owner() == Some(watched.key.uid.clone())
+                && secret.owner().as_deref() == Some(&*watched.key.uid)
                 && (secret.seen.is_intact(&wanted.format) || secret.unclaimed)
                 && secret.seen.foreign_keys(&wanted.format).is_empty()
                 && SecretMetadata::of(wanted).is_on(&secret.seen)
@@ -66,7 +66,7 @@ impl Life {
             if !good {
                 complain(&format!("its Secret is not right: {secret:?}"));
             }
-            wanted_names.insert(secret_place, watched.key.uid);
+            wanted_names.insert(secret_place, watched.key.uid.to_string());
         }
         for (place, secret) in &secrets {
             if secret.content != "foreign" && wanted_names.get(place) != secret.owner().as_ref() {
