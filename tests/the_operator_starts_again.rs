@@ -26,8 +26,8 @@ async fn a_restart_asks_aws_for_nothing_and_notices_what_happened_meanwhile() {
 
     world.start_operator();
     world.ready("new").await;
-    wait_for("the kept one to be looked at", PATIENCE, async || {
-        world.operator_log().contains("still valid").then_some(())
+    wait_for("the kept one to be taken up", PATIENCE, async || {
+        world.operator_log().contains("taken up").then_some(())
     })
     .await;
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -55,8 +55,8 @@ async fn a_crash_loses_nothing() {
     drop(operator);
 
     world.start_operator();
-    wait_for("the kept one to be looked at", PATIENCE, async || {
-        world.operator_log().contains("still valid").then_some(())
+    wait_for("the kept one to be taken up", PATIENCE, async || {
+        world.operator_log().contains("taken up").then_some(())
     })
     .await;
     assert_eq!(world.aws.assumed(&role_arn("kept")), 1);

@@ -1,6 +1,7 @@
 //! Runs the operator: wires clients, telemetry and the supervisor, and stops them on a signal.
 
 use std::error::Error;
+use std::num::NonZero;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::server;
 use crate::telemetry::traces::Traces;
 
+/// The most threads for the runtime. Ten thousand resources keep not even one busy, and on a machine with many cores each takes memory.
+const WORKERS_MAX: usize = 4;
+
 /// How long stopping may take before the process ends regardless. Within a pod's grace period of 30 s.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -37,7 +41,11 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 const CRD_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) fn run(operator: &Operator) -> Result<(), Box<dyn Error>> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cores.min(WORKERS_MAX))
+        .enable_all()
+        .build()?;
     let traces = {
         // The exporter's connection lives on the runtime.
         let _entered = runtime.enter();

@@ -5,24 +5,20 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use prometheus::core::Collector;
-use prometheus::proto::MetricFamily;
-use prometheus::{Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec};
-use prometheus::{IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 use strum::IntoEnumIterator;
 
 use super::snapshot::Snapshot;
+use super::standings;
 use crate::api::Reason;
 use crate::aws::AwsError;
 use crate::aws::error::Operation;
-use crate::refresh::standing::State;
 
 /// The media type of [`Metrics::text`].
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
-
-/// The labels of a resource's series.
-const RESOURCE: [&str; 2] = ["namespace", "name"];
 
 /// Bounds in seconds for what takes milliseconds when all is well, and up to a minute when it is not.
 const SECONDS: [f64; 13] = [
@@ -157,123 +153,20 @@ impl Metrics {
     /// # Errors
     /// When the text cannot be put together, which no name or value here leads to.
     pub fn text(&self, snapshot: Option<&Snapshot>) -> Result<String, prometheus::Error> {
-        let mut families = self.registry.gather();
-        if let Some(snapshot) = snapshot {
-            families.extend(families_of(snapshot)?);
-        }
-        let mut text = Vec::new();
-        TextEncoder::new().encode(&families, &mut text)?;
-        Ok(String::from_utf8_lossy(&text).into_owned())
+        let mut text = snapshot.map(standings::text).unwrap_or_default();
+        TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text)?;
+        Ok(text)
     }
-}
-
-/// The families that a snapshot makes.
-fn families_of(snapshot: &Snapshot) -> Result<Vec<MetricFamily>, prometheus::Error> {
-    let of_resource = |name: &str, help: &str| GaugeVec::new(Opts::new(name, help), &RESOURCE);
-    let valid = of_resource(
-        "aws_assume_role_credentials_valid",
-        "Whether the Secret of a resource holds credentials that are valid now.",
-    )?;
-    let expiration = of_resource(
-        "aws_assume_role_credentials_expiration_timestamp_seconds",
-        "When the credentials in the Secret of a resource end.",
-    )?;
-    let issued = of_resource(
-        "aws_assume_role_last_refresh_timestamp_seconds",
-        "When the credentials in the Secret of a resource were issued.",
-    )?;
-    let due = of_resource(
-        "aws_assume_role_refresh_due_timestamp_seconds",
-        "When the credentials in the Secret of a resource are to be replaced, or were to be. Failures do not move it.",
-    )?;
-    let failures = of_resource(
-        "aws_assume_role_consecutive_failures",
-        "Failed attempts since the last success.",
-    )?;
-    let resources = GaugeVec::new(
-        Opts::new("aws_assume_role_resources", "Resources by state."),
-        &["state"],
-    )?;
-    let actors = IntGauge::new("aws_assume_role_actors", "Role actors that are alive.")?;
-    let skew = IntGauge::new(
-        "aws_assume_role_clock_skew_seconds",
-        "How much later it is for AWS than by the operator's clock.",
-    )?;
-    let waiting = IntGauge::new("aws_assume_role_gate_waiting", "Calls to AWS that wait at the gate.")?;
-    let in_flight = IntGauge::new("aws_assume_role_gate_in_flight", "Calls to AWS that are under way.")?;
-    let rate = Gauge::new(
-        "aws_assume_role_gate_rate",
-        "Calls per second that the gate allows now, on the quota with the fewest. It falls while AWS throttles.",
-    )?;
-    waiting.set(number(snapshot.gate.waiting));
-    in_flight.set(number(snapshot.gate.in_flight));
-    rate.set(snapshot.gate.rate);
-    let heard = GaugeVec::new(
-        Opts::new(
-            "aws_assume_role_watch_last_heard_timestamp_seconds",
-            "When something was last heard of a watch on the API server, or when the operator started.",
-        ),
-        &["watch"],
-    )?;
-    for (watch, moment) in snapshot.watches {
-        heard.with_label_values(&[watch]).set(seconds(moment));
-    }
-    for state in State::iter() {
-        resources.with_label_values(&[word(state)]).set(0.0);
-    }
-    for (key, standing) in &snapshot.resources {
-        let labels = [&*key.namespace, &*key.name];
-        let is_valid = standing.is_valid_at(snapshot.now);
-        valid.with_label_values(&labels).set(f64::from(u8::from(is_valid)));
-        failures.with_label_values(&labels).set(f64::from(standing.failures));
-        for (gauge, moment) in [
-            (&expiration, standing.expiration),
-            (&issued, standing.issued),
-            (&due, standing.due),
-        ] {
-            if let Some(moment) = moment {
-                gauge.with_label_values(&labels).set(seconds(moment));
-            }
-        }
-        let state = standing.state_at(snapshot.now);
-        resources.with_label_values(&[word(state)]).inc();
-    }
-    actors.set(number(snapshot.actors));
-    skew.set(snapshot.skew_seconds);
-    let vectors = [valid, expiration, issued, due, failures, resources, heard];
-    let families = vectors.iter().flat_map(Collector::collect);
-    // A family without a series cannot be written down.
-    let families = families.filter(|family| !family.get_metric().is_empty());
-    let gauges = [actors, skew, waiting, in_flight];
-    Ok(families
-        .chain(gauges.iter().flat_map(Collector::collect))
-        .chain(rate.collect())
-        .collect())
-}
-
-fn number(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-fn word(state: State) -> &'static str {
-    state.into()
-}
-
-/// Seconds since 1970, as Prometheus writes moments.
-fn seconds(moment: Timestamp) -> f64 {
-    // Milliseconds of any year that can be written down fit exactly.
-    #[allow(clippy::cast_precision_loss)]
-    let milliseconds = moment.as_millisecond() as f64;
-    milliseconds / 1000.0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::aws::gate::GateStanding;
-    use crate::refresh::standing::Standing;
+    use crate::refresh::standing::{Standing, State};
     use crate::spec::ResourceKey;
     use crate::spec::fixtures::key;
+    use k8s_openapi::jiff::Timestamp;
 
     fn snapshot(names: &[&str]) -> Snapshot {
         let at = |seconds| Timestamp::from_second(seconds).ok();

@@ -13,6 +13,7 @@ pub mod recorder;
 pub mod server;
 pub mod snapshot;
 pub mod spans;
+mod standings;
 pub mod traces;
 
 use tracing::{Metadata, error};

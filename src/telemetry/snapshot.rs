@@ -9,7 +9,7 @@ use crate::spec::ResourceKey;
 /// How things stand. Made anew for everyone who asks: nothing of a resource outlives it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// How many role actors are alive.
+    /// How many resources have an actor, at work or at rest.
     pub actors: usize,
     /// The present, by AWS's clock.
     pub now: Timestamp,

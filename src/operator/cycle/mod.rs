@@ -226,7 +226,7 @@ impl Cycle {
             written: false,
         };
         let (context, resource) = (self.context.clone(), self.resource.key.clone());
-        is_new.then(|| async move {
+        is_new.then_some(async move {
             status.write(&context, &resource).await;
             status
         })

@@ -176,9 +176,18 @@ impl SupervisorState {
         let waiting = self.children.iter();
         let waiting = waiting.filter(|(_, child)| matches!(child.work, Work::Waiting(_)));
         let uids: Vec<_> = waiting.map(|(uid, _)| uid.clone()).collect();
-        for uid in uids {
-            self.take_up(myself, &uid).await?;
+        for uid in &uids {
+            self.take_up(myself, uid).await?;
         }
+        let in_order = uids.iter().filter(|uid| {
+            let child = self.children.get(*uid);
+            child.is_some_and(|child| matches!(child.work, Work::Resting(_)))
+        });
+        info!(
+            resources = uids.len(),
+            in_order = in_order.count(),
+            "the resources are taken up"
+        );
         Ok(())
     }
 

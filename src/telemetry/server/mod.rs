@@ -42,20 +42,19 @@ pub async fn serve(
 ) -> io::Result<AbortOnDropHandle<()>> {
     let listener = listen(address).await?;
     info!(address = %listener.local_addr()?, "serving /metrics, /livez and /readyz");
-    let router = router(metrics, health, ask);
-    Ok(AbortOnDropHandle::new(tokio::spawn(connections::accept(
-        listener, router,
-    ))))
+    let scrapes = Scrapes::new(metrics, ask);
+    let accept = connections::accept(listener, router(scrapes.clone(), health));
+    Ok(AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::join!(accept, scrapes.let_go());
+    })))
 }
 
-fn router(metrics: Metrics, health: Health, ask: Ask) -> Router {
+fn router(scrapes: Scrapes, health: Health) -> Router {
     let probes = Router::new()
         .route("/livez", get(is_alive))
         .route("/readyz", get(is_ready))
         .with_state(health);
-    let metrics = Router::new()
-        .route("/metrics", get(metrics_text))
-        .with_state(Scrapes::new(metrics, ask));
+    let metrics = Router::new().route("/metrics", get(metrics_text)).with_state(scrapes);
     probes.merge(metrics)
 }
 

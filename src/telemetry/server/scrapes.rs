@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use super::Ask;
@@ -26,6 +26,9 @@ const AT_ONCE: usize = 8;
 /// How long another one waits for a place.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// The metrics, written down.
+struct Text(String);
+
 #[derive(Clone)]
 pub(super) struct Scrapes(Arc<Shared>);
 
@@ -33,8 +36,9 @@ struct Shared {
     metrics: Metrics,
     ask: Ask,
     places: Arc<Semaphore>,
-    /// Whoever finds it old makes it anew, while the others wait.
-    text: Mutex<Option<(Instant, Bytes)>>,
+    /// Whoever finds it old writes it anew, while the others wait.
+    text: Mutex<Option<(Instant, Arc<Text>)>>,
+    written: Notify,
 }
 
 impl Scrapes {
@@ -44,6 +48,7 @@ impl Scrapes {
             ask,
             places: Arc::new(Semaphore::new(AT_ONCE)),
             text: Mutex::new(None),
+            written: Notify::new(),
         }))
     }
 
@@ -57,7 +62,7 @@ impl Scrapes {
             Ok(text) => {
                 let headers = [
                     (header::CONTENT_TYPE, metrics::TEXT.to_owned()),
-                    (header::CONTENT_LENGTH, text.len().to_string()),
+                    (header::CONTENT_LENGTH, text.0.len().to_string()),
                 ];
                 (headers, in_pieces(text, place)).into_response()
             }
@@ -65,31 +70,45 @@ impl Scrapes {
         }
     }
 
-    async fn text(&self) -> Result<Bytes, prometheus::Error> {
+    async fn text(&self) -> Result<Arc<Text>, prometheus::Error> {
         let mut text = self.0.text.lock().await;
-        if let Some((made, text)) = text.as_ref()
-            && made.elapsed() < FRESH
+        if let Some((written, text)) = text.as_ref()
+            && written.elapsed() < FRESH
         {
             return Ok(text.clone());
         }
         let snapshot = tokio::time::timeout(ASK_TIMEOUT, (self.0.ask)()).await;
-        let written = self.0.metrics.text(snapshot.ok().flatten().as_ref())?;
-        let written = Bytes::from(written);
+        let written = Arc::new(Text(self.0.metrics.text(snapshot.ok().flatten().as_ref())?));
         *text = Some((Instant::now(), written.clone()));
+        self.0.written.notify_one();
         Ok(written)
+    }
+
+    /// Lets go of the text when it is old: that of many resources is large. It never ends.
+    pub(super) async fn let_go(self) {
+        loop {
+            self.0.written.notified().await;
+            tokio::time::sleep(FRESH).await;
+            self.0
+                .text
+                .lock()
+                .await
+                .take_if(|(written, _)| written.elapsed() >= FRESH);
+        }
     }
 }
 
 /// The text as a body that keeps the place until almost all of it is sent. Pieces are copied, so that one that waits in a buffer does not
 /// keep the whole text.
-fn in_pieces(text: Bytes, place: OwnedSemaphorePermit) -> Body {
-    let pieces = stream::unfold((text, place), |(mut text, place)| async move {
-        if text.is_empty() {
+fn in_pieces(text: Arc<Text>, place: OwnedSemaphorePermit) -> Body {
+    let pieces = stream::unfold((text, 0, place), |(text, sent, place)| async move {
+        let rest = &text.0.as_bytes()[sent..];
+        if rest.is_empty() {
             return None;
         }
-        let piece = text.split_to(text.len().min(BUFFER));
-        let piece: Result<_, std::convert::Infallible> = Ok(Bytes::copy_from_slice(&piece));
-        Some((piece, (text, place)))
+        let length = rest.len().min(BUFFER);
+        let piece: Result<_, std::convert::Infallible> = Ok(Bytes::copy_from_slice(&rest[..length]));
+        Some((piece, (text, sent + length, place)))
     });
     Body::from_stream(pieces)
 }

@@ -47,7 +47,7 @@ impl Server {
         });
         let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = router(Metrics::default(), health, ask);
+        let router = router(Scrapes::new(Metrics::default(), ask), health);
         let task = AbortOnDropHandle::new(tokio::spawn(connections::accept(listener, router)));
         Self {
             address,
