@@ -1,130 +1,169 @@
-//! How much one operator carries: many resources on a real API server, against the strict AWS. `make bench` runs it. Machines are noisy:
-//! the ratios are worth more than the numbers.
+//! What one operator carries, and what it costs: on a real API server, against the strict AWS, each measure beside a floor that is measured
+//! in the same run. Machines are noisy: the ratios are worth more than the numbers.
+//!
+//! `make bench` measures all and writes `docs/benchmarks.md`; [`settings`] lists what can be set. `make bench-quick` only counts.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
-use std::fs;
-use std::time::{Duration, Instant};
+mod burst;
+mod by_hand;
+mod day;
+mod expected;
+mod first_secret;
+mod ground;
+mod growth;
+mod processes;
+mod quick;
+mod release;
+mod report;
+mod settings;
+mod slow_call;
+mod standing;
+mod table;
+mod watches;
 
-use aws_assume_role::api::AWSAssumeRole;
-use k8s_openapi::jiff::SignedDuration;
-use kube::Api;
-use kube::api::ListParams;
-use serde_json::json;
+// The world of the simulation, for the days.
+#[allow(dead_code, unused_imports)]
+#[path = "../simulation/api_server/mod.rs"]
+mod api_server;
+#[allow(dead_code)]
+#[path = "../simulation/checks/mod.rs"]
+mod checks;
+#[allow(dead_code)]
+#[path = "../simulation/figures.rs"]
+mod figures;
+#[allow(dead_code, unused_imports)]
+#[path = "../simulation/life/mod.rs"]
+mod life;
+#[allow(dead_code)]
+#[path = "../simulation/place.rs"]
+mod place;
+#[allow(dead_code)]
+#[path = "../simulation/time.rs"]
+mod time;
 
-use support::fixtures::{list, map_spec, resource, role_arn, with};
-use support::strict_aws::http::{HttpServer, clock};
-use support::strict_aws::{StrictAws, open_role};
-use support::world::{World, condition};
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::OnceLock;
+use std::time::Instant;
 
-/// How many scrapes are measured.
-const SCRAPES: usize = 10;
+use futures::FutureExt;
+use ground::Subject;
+use settings::Settings;
+use table::Table;
 
-#[tokio::main]
-async fn main() {
-    let number: usize = std::env::var("RESOURCES")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(2000);
-    let mut world = World::without_operator().await;
-    let aws = StrictAws::new(clock(SignedDuration::ZERO));
-    let aws_server = HttpServer::start(aws.clone()).await;
-    println!("making {number} resources ...");
-    for chunk in (0..number).collect::<Vec<_>>().chunks(500) {
-        let resources = chunk.iter().map(|index| {
-            let name = format!("many-{index}");
-            aws.add_role(&role_arn(&name), open_role());
-            resource(&name, &with(map_spec(&name), &json!({"durationSeconds": 43200})))
-        });
-        let resources = list(&resources.collect::<Vec<_>>()).to_string();
-        let made = world
-            .cluster
-            .kubectl_with(&["create", "--validate=false", "-f", "-"], &resources);
-        assert!(made.status.success());
-    }
+/// A day is millions of small objects.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-    let command = world
-        .operator_command_for(aws_server.url())
-        .env("AWS_CALL_RATE", "1000")
-        .env("RUST_LOG", "warn");
-    let started = Instant::now();
-    world.run_operator(&command);
-    all_ready(&world, number).await;
-    report(
-        "from nothing to a Secret each and a status that says so",
-        number,
-        started.elapsed(),
-        &world,
-    );
-
-    scrape(&world).await;
-
-    let calls = aws.calls().len();
-    drop(world.operator.take());
-    let started = Instant::now();
-    world.run_operator(&command);
-    // Idle is when the processor time does not grow any more.
-    let mut before = u64::MAX;
-    while processor_ticks(&world) != before {
-        before = processor_ticks(&world);
-        tokio::time::sleep(Duration::from_secs(2)).await;
-    }
-    report(
-        "a restart, until all are known again",
-        number,
-        started.elapsed(),
-        &world,
-    );
-    println!("calls to AWS by the restart: {}", aws.calls().len() - calls);
-}
-
-async fn all_ready(world: &World, number: usize) {
-    let api: Api<AWSAssumeRole> = Api::all(world.cluster.client());
-    loop {
-        let all = api.list(&ListParams::default()).await.unwrap();
-        let ready =
-            |resource: &&AWSAssumeRole| condition(resource, "Ready").is_some_and(|ready| ready.status == "True");
-        if all.items.iter().filter(ready).count() == number {
-            return;
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => {
+            if !on_runtime(measure(&Settings::from_environment())) {
+                eprintln!("Not everything could be measured, so docs/benchmarks.md is as it was.");
+                return ExitCode::FAILURE;
+            }
         }
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        ["quick"] => {
+            if !on_runtime(quick::check()) {
+                eprintln!("The counts are not as tests/bench/expected.rs has them.");
+                return ExitCode::FAILURE;
+            }
+        }
+        // In a runtime of its own, whose clock is paused.
+        ["day", day] => day::live(day),
+        _ => {
+            eprintln!("say nothing, or quick");
+            return ExitCode::FAILURE;
+        }
     }
+    ExitCode::SUCCESS
 }
 
-/// What Prometheus asks for every half a minute.
-async fn scrape(world: &World) {
-    let ticks = processor_ticks(world);
-    let started = Instant::now();
-    let mut length = 0;
-    for _ in 0..SCRAPES {
-        length = world.metrics().await.len();
+fn on_runtime<T>(work: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(work)
+}
+
+/// Says what is going on, and since when.
+fn progress(what: &str) {
+    static START: OnceLock<Instant> = OnceLock::new();
+    println!("[{:>4} s] {what}", START.get_or_init(Instant::now).elapsed().as_secs());
+}
+
+/// Measures all, and says whether all could be measured. What fails costs only its own rows.
+async fn measure(settings: &Settings) -> bool {
+    progress("beginning");
+    let (binary, times) = match &settings.binary {
+        Some(binary) => (binary.clone(), None),
+        None => {
+            let (binary, times) = release::build();
+            (binary, Some(times))
+        }
+    };
+    let subjects = subjects(settings, binary);
+    let last = subjects.len() - 1;
+    let mut table = Table::new(subjects.iter().map(|subject| subject.name).collect());
+    let mut all = true;
+    for run in 1..=first_secret::RUNS {
+        for (column, subject) in subjects.iter().enumerate() {
+            let measured = attempt(first_secret::measure(&mut table, column, subject, run)).await;
+            all &= measured.is_some();
+        }
     }
-    println!(
-        "a scrape of /metrics: {} KiB in {:.0} ms, {:.0} ms of processor",
-        length / 1024,
-        started.elapsed().as_secs_f64() * 1000.0 / SCRAPES as f64,
-        (processor_ticks(world) - ticks) as f64 * 10.0 / SCRAPES as f64
-    );
+    for (column, subject) in subjects.iter().enumerate() {
+        let floors = attempt(burst::floors(subject, settings)).await;
+        all &= floors.is_some();
+        let floors = floors.unwrap_or_default();
+        let few = attempt(growth::measure(&mut table, column, subject, settings, &floors)).await;
+        all &= few.is_some();
+        let mut held = few.unwrap_or_default();
+        let many = burst::measure(&mut table, column, subject, settings, &floors, &mut held);
+        all &= attempt(many).await.is_some();
+        release::size(&mut table, column, &subject.binary);
+    }
+    if let Some(times) = times {
+        times.put(&mut table, last);
+    }
+    // It is this code that lives them, whatever else was measured.
+    all &= day::measure(&mut table, last, settings);
+    report::print(&table);
+    if all {
+        report::write(&table, settings);
+    }
+    all
 }
 
-fn report(what: &str, number: usize, took: Duration, world: &World) {
-    let seconds = took.as_secs_f64();
-    println!(
-        "{what}: {number} in {seconds:.1} s, {:.0} a second; operator {} MiB resident, {:.1} s of processor",
-        number as f64 / seconds,
-        resident_kib(world) / 1024,
-        processor_ticks(world) as f64 / 100.0
-    );
+/// What came of a measure, if it did not fail.
+async fn attempt<T>(measure: impl Future<Output = T>) -> Option<T> {
+    let done = AssertUnwindSafe(measure).catch_unwind().await.ok();
+    if done.is_none() {
+        progress("this could not be measured");
+    }
+    done
 }
 
-fn resident_kib(world: &World) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{}/status", world.operator.as_ref().unwrap().pid())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-fn processor_ticks(world: &World) -> u64 {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", world.operator.as_ref().unwrap().pid())).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+/// The operators that are measured: the one of this code last.
+fn subjects(settings: &Settings, binary: std::path::PathBuf) -> Vec<Subject> {
+    let this = Subject {
+        name: if settings.other.is_some() { "after" } else { "measured" },
+        binary,
+        definition: None,
+        arguments: Vec::new(),
+        any_right: settings.other.is_some(),
+        call_rate: settings.call_rate.clone(),
+    };
+    let other = settings.other.as_ref().map(|other| Subject {
+        name: "before",
+        binary: other.binary.clone(),
+        definition: other.definition.clone(),
+        arguments: other.arguments.clone(),
+        any_right: true,
+        call_rate: settings.call_rate.clone(),
+    });
+    other.into_iter().chain([this]).collect()
 }

@@ -13,6 +13,8 @@ pub struct Figures {
     pub calls: BTreeMap<String, u64>,
     /// The smallest time that replaced credentials still had to live, in seconds, where nothing excused a smaller one.
     pub smallest_margin: Option<i64>,
+    /// The same, whatever excused it. It is negative where credentials ended first.
+    pub smallest_margin_at_all: Option<i64>,
     /// The longest time from the end of an outage until every Secret was valid again, in seconds.
     pub worst_recovery: Option<u64>,
     /// The longest time until another identity of the operator was used once it was to be had, in seconds.
@@ -32,6 +34,18 @@ pub struct Figures {
 impl Figures {
     pub fn count(&mut self, kind: &str) {
         *self.faults.entry(kind.to_owned()).or_default() += 1;
+    }
+
+    /// Credentials were replaced that still had that many seconds to live.
+    pub fn replaced(&mut self, margin: i64) {
+        let smallest = self.smallest_margin_at_all.get_or_insert(margin);
+        *smallest = margin.min(*smallest);
+    }
+
+    /// Nothing would have excused a later replacement.
+    pub fn replaced_without_excuse(&mut self, margin: i64) {
+        let smallest = self.smallest_margin.get_or_insert(margin);
+        *smallest = margin.min(*smallest);
     }
 
     pub fn injected(&self) -> u64 {
@@ -55,6 +69,10 @@ impl Figures {
         self.busiest_minute = self.busiest_minute.max(other.busiest_minute);
         self.worst_identity = self.worst_identity.max(other.worst_identity);
         self.smallest_margin = [self.smallest_margin, other.smallest_margin]
+            .into_iter()
+            .flatten()
+            .min();
+        self.smallest_margin_at_all = [self.smallest_margin_at_all, other.smallest_margin_at_all]
             .into_iter()
             .flatten()
             .min();

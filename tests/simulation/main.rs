@@ -15,7 +15,7 @@ mod time;
 
 use aws_assume_role::aws::gate::Limits;
 use figures::Figures;
-use life::Setting;
+use life::{Day, Setting};
 
 /// A month is millions of small objects.
 #[global_allocator]
@@ -69,4 +69,47 @@ fn credentials_that_end_at_the_gate_show_in_the_status() {
     println!("at the gate: {figures}");
     let shown = figures.statuses.get("Throttled").copied().unwrap_or_default();
     assert!(shown > 100, "hardly any status said so: {figures}");
+}
+
+#[test]
+fn a_narrow_limit_leaves_no_gap_and_a_while_without_aws_none_that_lasts() {
+    const AWAY: u64 = 600;
+    // By default, half of such a lifetime.
+    const OVERLAP: i64 = 450;
+    let plain = Day {
+        resources: 400,
+        lifetime: 900,
+        length: 3 * 3600,
+        limit: None,
+        away: None,
+    };
+    let figures = life::a_day(&plain);
+    println!("plain: {figures:?}");
+    assert!(figures.refreshes > 8000, "hardly anything was refreshed");
+    assert!(figures.smallest_margin >= OVERLAP - 2);
+
+    let limited = Day {
+        limit: Some(1.1 * figures.mean),
+        ..plain.clone()
+    };
+    let figures = life::a_day(&limited);
+    println!("with a limit of {:?}: {figures:?}", limited.limit);
+    assert!(figures.throttled > 0, "the limit was never reached");
+    assert!(
+        figures.smallest_margin > 0,
+        "credentials ended before they were replaced"
+    );
+
+    let away = Day {
+        away: Some(5400..5400 + AWAY),
+        ..plain
+    };
+    let figures = life::a_day(&away);
+    println!("without AWS for {AWAY} s: {figures:?}");
+    let gap = -figures.smallest_margin;
+    assert!(gap > 0, "AWS was not away");
+    assert!(
+        gap <= AWAY.cast_signed() - OVERLAP + 60,
+        "there were no credentials for {gap} s"
+    );
 }

@@ -92,13 +92,13 @@ impl Checks {
         };
         if let Some(before) = state.held.insert(place.clone(), held)
             && before.owner == owner
-            && before.expiration > now
             && !place.is_hostile()
-            && state.could_be_refreshed(&before) >= LONG_ENOUGH
         {
             let margin = before.expiration.as_second() - now.as_second();
-            let smallest = &mut state.figures.smallest_margin;
-            *smallest = Some(smallest.map_or(margin, |known| known.min(margin)));
+            state.figures.replaced(margin);
+            if before.expiration > now && state.could_be_refreshed(&before) >= LONG_ENOUGH {
+                state.figures.replaced_without_excuse(margin);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! One life: a thousand resources, thirty days, and all that can happen to them.
 
+mod day;
 mod end;
 mod faults;
 mod gate;
@@ -31,6 +32,8 @@ use support::strict_aws::own_keys::OwnKeys;
 use faults::AwsFaults;
 use hostile::LASTING;
 use operator::{WatchedAws, silence_planted_panics};
+
+pub use day::{Day, DayFigures};
 
 /// What a life follows from.
 pub struct Setting {
@@ -78,7 +81,15 @@ pub fn wait_at_the_gate(setting: &Setting) -> Figures {
     })
 }
 
-fn in_virtual_time(life: impl Future<Output = Figures>) -> Figures {
+/// A day of equal resources, in which nothing goes wrong but what it says.
+pub fn a_day(day: &Day) -> DayFigures {
+    in_virtual_time(async {
+        let mut life = Life::begin(&day.setting());
+        life.live_the_day(day).await
+    })
+}
+
+fn in_virtual_time<T>(life: impl Future<Output = T>) -> T {
     silence_planted_panics();
     // With RUST_LOG set, the operator tells what it does as it does in earnest.
     if std::env::var_os("RUST_LOG").is_some() {
@@ -143,6 +154,7 @@ impl Life {
             },
             checks: checks.clone(),
             owners: owners.clone(),
+            faults: aws_faults.clone(),
             random: Mutex::new(Rng::with_seed(setting.seed ^ 0xACE)),
         });
         Self {

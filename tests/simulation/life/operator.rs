@@ -37,6 +37,8 @@ pub(super) struct WatchedAws {
     pub(super) aws: InProcess,
     pub(super) checks: Checks,
     pub(super) owners: Arc<Mutex<BTreeMap<String, String>>>,
+    /// Whether it panics at all.
+    pub(super) faults: Arc<Mutex<bool>>,
     pub(super) random: Mutex<Rng>,
 }
 
@@ -65,7 +67,7 @@ impl Aws for WatchedAws {
         if let Some(uid) = uid {
             let uid = uid.as_str();
             self.checks.called(uid);
-            let panics = self.random.lock().unwrap().u32(0..20_000) == 0;
+            let panics = *self.faults.lock().unwrap() && self.random.lock().unwrap().u32(0..20_000) == 0;
             if panics {
                 self.checks.count("actor: panic");
                 self.checks.allow_call(uid);

@@ -15,8 +15,13 @@ pub struct OperatorCommand {
 impl OperatorCommand {
     /// The built operator, living by a kubeconfig, with its HTTP server on a free port and no AWS identity yet.
     pub fn new(kubeconfig: &Path, aws_endpoint: &str) -> Self {
+        Self::of(&binary(), kubeconfig, aws_endpoint)
+    }
+
+    /// The same of another binary.
+    pub fn of(program: &Path, kubeconfig: &Path, aws_endpoint: &str) -> Self {
         let http_address = format!("127.0.0.1:{}", free_port());
-        let mut command = Command::new(binary());
+        let mut command = Command::new(program);
         command
             .env("KUBECONFIG", kubeconfig)
             .env("AWS_ENDPOINT_URL", aws_endpoint)
@@ -26,6 +31,13 @@ impl OperatorCommand {
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("RUST_BACKTRACE", "1");
         Self { command, http_address }
+    }
+
+    /// With arguments.
+    #[must_use]
+    pub fn arguments(mut self, arguments: &[String]) -> Self {
+        self.command.args(arguments);
+        self
     }
 
     /// With one more environment variable.

@@ -118,17 +118,7 @@ impl World {
 
     /// A configuration of the AWS SDK for calls through the proxy, with an access key or a session.
     pub fn aws_configuration(&self, id: &str, secret: &str, token: Option<&str>) -> SdkConfig {
-        let credentials = Credentials::new(id, secret, token.map(str::to_owned), None, "test");
-        let http_client = aws_smithy_http_client::Builder::new().build_http();
-        SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new("eu-west-1"))
-            .endpoint_url(self.aws.url())
-            .http_client(http_client)
-            .sleep_impl(default_async_sleep().unwrap())
-            .time_source(SystemTimeSource::new())
-            .credentials_provider(SharedCredentialsProvider::new(credentials))
-            .build()
+        aws_configuration(self.aws.url(), id, secret, token)
     }
 
     /// Uses credentials: the ARN that AWS knows their holder by.
@@ -241,6 +231,21 @@ impl Drop for World {
         assert!(denied.is_empty(), "the API server denied: {denied:?}");
         assert!(asked > 0 || !ran, "the audit log holds no request of the operator");
     }
+}
+
+/// A configuration of the AWS SDK for calls to an endpoint, with an access key or a session.
+pub fn aws_configuration(endpoint: &str, id: &str, secret: &str, token: Option<&str>) -> SdkConfig {
+    let credentials = Credentials::new(id, secret, token.map(str::to_owned), None, "test");
+    let http_client = aws_smithy_http_client::Builder::new().build_http();
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .endpoint_url(endpoint)
+        .http_client(http_client)
+        .sleep_impl(default_async_sleep().unwrap())
+        .time_source(SystemTimeSource::new())
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
 }
 
 /// A condition of a resource.

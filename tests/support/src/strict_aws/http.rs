@@ -6,6 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Request as HttpRequest, Response};
+use axum::serve::ListenerExt;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -28,6 +29,10 @@ impl HttpServer {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let url = format!("http://{address}");
+        // An answer in two pieces would wait for the acknowledgement of the first.
+        let listener = listener.tap_io(|connection| {
+            let _ = connection.set_nodelay(true);
+        });
         let router = Router::new().fallback(handle).with_state(aws);
         let server = tokio::spawn(async move {
             axum::serve(listener, router).await.unwrap();
@@ -70,6 +75,10 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
         );
     };
     let fault = aws.fault(&scope.region, &asked);
+    let latency = aws.latency();
+    if !latency.is_zero() {
+        tokio::time::sleep(latency).await;
+    }
     match &fault {
         Some(Fault::Hang) => std::future::pending().await,
         Some(Fault::Slow(pause)) => tokio::time::sleep(*pause).await,

@@ -53,8 +53,11 @@ impl StrictAws {
                 silent: BTreeSet::new(),
                 revoked: BTreeSet::new(),
                 fault_injector: None,
+                latency: Duration::ZERO,
                 calls: Vec::new(),
                 remember: true,
+                principals_max: state::PRINCIPALS_MAX,
+                by_second: None,
                 counts: BTreeMap::new(),
                 number: 0,
             })),
@@ -189,6 +192,16 @@ impl StrictAws {
         state.buckets.clear();
     }
 
+    /// Every answer over HTTP takes that long from now on, a refusal too. A call in this process brings a latency of its own.
+    pub fn set_latency(&self, latency: Duration) {
+        self.state().latency = latency;
+    }
+
+    /// How long an answer over HTTP takes.
+    pub fn latency(&self) -> Duration {
+        self.state().latency
+    }
+
     /// From now on this says what goes wrong with each call.
     pub fn inject_faults(&self, injector: impl FnMut(&Request) -> Option<Fault> + Send + 'static) {
         self.state().fault_injector = Some(Box::new(injector));
@@ -207,6 +220,16 @@ impl StrictAws {
     /// How many calls of each kind ended how: `AssumeRole`, `AssumeRole AccessDenied`, ...
     pub fn counts(&self) -> BTreeMap<String, u64> {
         self.state().counts.clone()
+    }
+
+    /// Counts the calls of each second from now on.
+    pub fn count_seconds(&self) {
+        self.state().by_second = Some(BTreeMap::new());
+    }
+
+    /// The calls of each second of the epoch since they are counted. Seconds without any are left out.
+    pub fn calls_by_second(&self) -> BTreeMap<i64, u64> {
+        self.state().by_second.clone().unwrap_or_default()
     }
 
     /// The calls of `AssumeRole` for a role, refused or not.

@@ -1,6 +1,7 @@
 //! What the strict AWS knows: who may call, the roles, the registry tokens, and the calls so far.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use serde_json::Value;
@@ -63,6 +64,9 @@ pub(super) struct Quota {
     pub(super) region: String,
 }
 
+/// How many principals there may be before anybody is forgotten.
+pub(super) const PRINCIPALS_MAX: usize = 20_000;
+
 type FaultInjector = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
 
 pub(super) struct State {
@@ -80,8 +84,14 @@ pub(super) struct State {
     /// The access keys that count as expired.
     pub(super) revoked: BTreeSet<String>,
     pub(super) fault_injector: Option<FaultInjector>,
+    /// How long an answer over HTTP takes.
+    pub(super) latency: Duration,
     pub(super) calls: Vec<Call>,
     pub(super) remember: bool,
+    /// How many principals there may be until those whose sessions have ended are forgotten.
+    pub(super) principals_max: usize,
+    /// The calls of each second of the epoch, where they are counted.
+    pub(super) by_second: Option<BTreeMap<i64, u64>>,
     pub(super) counts: BTreeMap<String, u64>,
     pub(super) number: u64,
 }
@@ -102,6 +112,9 @@ impl State {
         };
         let name = refusal.map_or_else(|| kind.to_owned(), |refusal| format!("{kind} {}", refusal.code));
         *self.counts.entry(name).or_default() += 1;
+        if let Some(by_second) = &mut self.by_second {
+            *by_second.entry(now.as_second()).or_default() += 1;
+        }
         if self.remember {
             self.calls.push(Call {
                 at: now,
@@ -110,7 +123,7 @@ impl State {
                 request: request.clone(),
                 refused: refusal.map(|refusal| refusal.code.clone()),
             });
-        } else if self.principals.len() > 20_000 {
+        } else if self.principals.len() > self.principals_max {
             let alive = |principal: &Principal| {
                 principal
                     .session
@@ -119,6 +132,8 @@ impl State {
             };
             self.principals.retain(|_, principal| alive(principal));
             self.tokens.retain(|_, token| token.expiration > now);
+            // Many that are alive are not to be looked through with every call.
+            self.principals_max = PRINCIPALS_MAX.max(2 * self.principals.len());
         }
     }
 }
