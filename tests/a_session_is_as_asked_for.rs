@@ -138,8 +138,8 @@ async fn a_refresh_is_made_when_it_is_asked_for_and_once() {
     world.request_refresh("asked", "1");
     drop(world.operator.take());
     world.start_operator();
-    wait_for("a look", PATIENCE, async || {
-        world.operator_log().contains("still valid").then_some(())
+    wait_for("it to be taken up", PATIENCE, async || {
+        world.operator_log().contains("taken up").then_some(())
     })
     .await;
     assert_eq!(world.aws.assumed(&role_arn("asked")), 2);

@@ -23,7 +23,7 @@ pub const REFRESH_CALLS: u64 = 1;
 pub const RESTART: Requests = &[];
 
 /// The most that a restart reads for each of them, besides the lists.
-pub const RESTART_READS_MAX: u64 = 1;
+pub const RESTART_READS_MAX: u64 = 0;
 
 /// The calls of `AssumeRole` for each of them.
 pub const RESTART_CALLS: u64 = 0;
