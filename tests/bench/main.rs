@@ -29,6 +29,19 @@ async fn main() {
     let mut world = World::without_operator().await;
     let aws = StrictAws::new(clock(SignedDuration::ZERO));
     let aws_server = HttpServer::start(aws.clone()).await;
+    {
+        let command = world
+            .operator_command_for(aws_server.url())
+            .env("AWS_CALL_RATE", "1000")
+            .env("RUST_LOG", "warn");
+        world.run_operator(&command);
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        memory(&world, "idle");
+        drop(world.operator.take());
+        if number == 0 {
+            return;
+        }
+    }
     println!("making {number} resources ...");
     for chunk in (0..number).collect::<Vec<_>>().chunks(500) {
         let resources = chunk.iter().map(|index| {
@@ -57,7 +70,11 @@ async fn main() {
         &world,
     );
 
+    memory(&world, "full");
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    memory(&world, "full10");
     scrape(&world).await;
+    memory(&world, "scraped");
 
     let calls = aws.calls().len();
     drop(world.operator.take());
@@ -75,6 +92,7 @@ async fn main() {
         started.elapsed(),
         &world,
     );
+    memory(&world, "restart");
     println!("calls to AWS by the restart: {}", aws.calls().len() - calls);
 }
 
@@ -127,4 +145,33 @@ fn processor_ticks(world: &World) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", world.operator.as_ref().unwrap().pid())).unwrap();
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+fn memory(world: &World, label: &str) {
+    let pid = world.operator.as_ref().unwrap().pid();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let of = |key: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(key))
+            .unwrap_or("")
+            .trim()
+            .to_owned()
+    };
+    println!(
+        "MEM {label}: rss {} anon {} file {} threads {} hwm {} ticks {}",
+        of("VmRSS:"),
+        of("RssAnon:"),
+        of("RssFile:"),
+        of("Threads:"),
+        of("VmHWM:"),
+        processor_ticks(world)
+    );
+    if let Ok(folder) = std::env::var("SMAPS") {
+        fs::write(
+            format!("{folder}.{label}.smaps"),
+            fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap(),
+        )
+        .unwrap();
+    }
 }
