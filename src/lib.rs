@@ -15,7 +15,8 @@
 //! - [`secret`]: the Secret as it is to be and as it was seen. Pure.
 //! - [`spec`]: what a resource asks for, parsed and checked. Pure.
 //! - [`api`]: `AWSAssumeRole` as people write it.
-//! - [`clock`], [`credentials`], [`errors`], [`digest`]: the time, types that cannot be printed, words for errors, hashes.
+//! - [`clock`], [`credentials`], [`errors`], [`digest`], [`transport`]: the time, types that cannot be printed, words for errors, hashes, the
+//!   way to a server.
 
 pub mod api;
 pub mod aws;
@@ -30,3 +31,4 @@ pub mod refresh;
 pub mod secret;
 pub mod spec;
 pub mod telemetry;
+pub mod transport;

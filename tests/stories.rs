@@ -3,6 +3,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 mod a_collector_is_not_waited_for;
+mod a_collector_is_reached_through_a_proxy;
 mod a_collector_proves_who_it_is;
 mod a_deleted_resource_is_let_go;
 mod a_failing_actor_is_restarted;
@@ -28,6 +29,7 @@ mod events_tell_the_story;
 mod every_type_gives_its_secret;
 mod minted_credentials_are_kept;
 mod no_secret_is_anywhere_else;
+mod the_cluster_is_reached_through_a_proxy;
 mod the_definition_is_current;
 mod the_operator_finds_its_identity;
 mod the_operator_is_measured;

@@ -12,7 +12,7 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The rooms from top to bottom. Those of one floor do not use each other.
-const FLOORS: [&[&str]; 12] = [
+const FLOORS: [&[&str]; 13] = [
     &["cli"],
     &["operator"],
     &["telemetry"],
@@ -25,6 +25,7 @@ const FLOORS: [&[&str]; 12] = [
     &["credentials"],
     &["errors"],
     &["digest"],
+    &["transport"],
 ];
 
 /// These wire the rooms and may use all of them.

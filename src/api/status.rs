@@ -25,12 +25,15 @@ pub struct AWSAssumeRoleStatus {
     pub secret_name: Option<String>,
     /// When the credentials in the Secret expire.
     #[serde(deserialize_with = "lenient")]
+    #[schemars(schema_with = "time_schema")]
     pub expiration: Option<Time>,
     /// When the credentials in the Secret were issued.
     #[serde(deserialize_with = "lenient")]
+    #[schemars(schema_with = "time_schema")]
     pub last_refresh_time: Option<Time>,
     /// When the next attempt is due.
     #[serde(deserialize_with = "lenient")]
+    #[schemars(schema_with = "time_schema")]
     pub next_refresh_time: Option<Time>,
     /// How many attempts have failed since the last success.
     #[serde(deserialize_with = "lenient")]
@@ -104,6 +107,11 @@ impl AWSAssumeRoleStatus {
             .and_then(|failures| u32::try_from(failures).ok())
             .unwrap_or_default()
     }
+}
+
+/// A time, or none. k8s-openapi could say so itself, but makes schemas for all of Kubernetes' types then, which takes a minute to build.
+fn time_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": ["string", "null"], "format": "date-time"})
 }
 
 /// The types of the conditions.

@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
+use http::{Request, Uri};
+use http_body_util::BodyExt;
 use hyper_timeout::TimeoutConnector;
-use hyper_util::client::legacy::Builder;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::Client;
-use kube::client::{ClientBuilder, ConfigExt};
+use kube::client::{Body, ClientBuilder, ConfigExt};
 use tower::util::MapResponseLayer;
 use tower::{BoxError, ServiceBuilder};
 use tracing::Span;
+
+use crate::transport::{self, Way};
 
 /// How long it may take to connect, the handshake of TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,35 +49,38 @@ pub async fn connect() -> Result<Client, ConnectError> {
     config.write_timeout = Some(SILENCE_TIMEOUT);
     // Otherwise the idle time before a call would count as well.
     config.reset_reader_on_write = true;
-    // It also chooses the cryptography for the process, on which the other way depends.
-    let by_kube = ClientBuilder::try_from(config.clone())?;
-    if config.proxy_url.is_some() {
-        // How to speak to a proxy is kube's knowledge. Idle connections live as long as a silent one there.
-        return Ok(by_kube.with_layer(&MapResponseLayer::new(record_status)).build());
-    }
-    let mut http = HttpConnector::new();
-    http.enforce_http(false);
+    let mut http = transport::plain();
     http.set_keepalive(Some(KEEPALIVE));
     http.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
     http.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
-    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(http)?);
+    let way = match &config.proxy_url {
+        Some(proxy) if is_http(proxy) => Way::tunnel(proxy, config.rustls_https_connector_with_connector(http)?),
+        Some(proxy) => {
+            let proxy_url = Box::new(proxy.clone());
+            return Err(kube::Error::ProxyProtocolUnsupported { proxy_url }.into());
+        }
+        None => Way::direct(http),
+    };
+    let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(way)?);
     connector.set_connect_timeout(config.connect_timeout);
     connector.set_read_timeout(config.read_timeout);
     connector.set_write_timeout(config.write_timeout);
     connector.set_reset_reader_on_write(config.reset_reader_on_write);
-    let client = Builder::new(TokioExecutor::new())
-        .pool_idle_timeout(IDLE_TIMEOUT)
-        .pool_timer(TokioTimer::new())
-        .build(connector);
     let service = ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
         .map_err(BoxError::from)
-        .service(client);
+        .map_request(|request: Request<Body>| request.map(|body| body.map_err(BoxError::from).boxed_unsync()))
+        .service(transport::client(connector, IDLE_TIMEOUT));
     Ok(ClientBuilder::new(service, config.default_namespace)
         .with_layer(&MapResponseLayer::new(record_status))
         .build())
+}
+
+/// Whether it is the address of a proxy that speaks HTTP, with TLS or without.
+fn is_http(proxy: &Uri) -> bool {
+    proxy.host().is_some() && matches!(proxy.scheme_str(), Some("http" | "https"))
 }
 
 fn record_status<B>(response: http::Response<B>) -> http::Response<B> {

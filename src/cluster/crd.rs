@@ -64,8 +64,9 @@ async fn try_upgrade(client: Client) -> Result<bool, ClusterError> {
     definition.annotations_mut().insert(HASH_ANNOTATION.to_owned(), hash);
     // Its fields belong to whoever installed it; they are the operator's to say all the same.
     let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    // The whole of it would come back otherwise.
     definitions
-        .patch(&name, &parameters, &Patch::Apply(&definition))
+        .patch_metadata(&name, &parameters, &Patch::Apply(&definition))
         .await?;
     Ok(true)
 }

@@ -2,7 +2,7 @@
 //!
 //! A line of a cycle tells whose it is, and the trace that it belongs to: `namespace`, `name`, `trace_id`.
 
-use std::fmt;
+use std::{env, fmt};
 
 use clap::ValueEnum;
 use k8s_openapi::jiff::Timestamp;
@@ -10,12 +10,12 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Metadata, Subscriber, subscriber::Interest};
-use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::{EnvFilter, Layer};
 
 use super::is_own;
 use super::spans::Subject;
@@ -30,8 +30,8 @@ pub enum LogFormat {
     Json,
 }
 
-/// The level where `RUST_LOG` is not set.
-const DEFAULT_FILTER: &str = "info";
+/// The level where `RUST_LOG` is not set, or says what is not understood.
+const DEFAULT_LEVEL: LevelFilter = LevelFilter::INFO;
 
 /// The most that other crates may log, whatever `RUST_LOG` says. Below it the HTTP, TLS, Kubernetes and AWS clients print requests and
 /// answers, and those carry credentials: kube warns of an answer that it cannot read by printing it.
@@ -42,12 +42,27 @@ pub(super) fn layer<S>(format: LogFormat) -> impl Layer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let wanted = env::var("RUST_LOG").unwrap_or_default();
     tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .event_format(Lines(format))
-        .with_filter(filter.or(filter_fn(is_own_span)))
+        .with_filter(levels(&wanted).or(filter_fn(is_own_span)))
         .with_filter(NothingThatQuotes)
+}
+
+/// What `RUST_LOG` asks for: a level for everything, `target=level` for a part of it, several with commas between them. Its other form, which
+/// chooses by the spans around a line, is not understood: regular expressions belong to it.
+fn levels(wanted: &str) -> Targets {
+    let directives: Vec<_> = wanted
+        .split(',')
+        .map(str::trim)
+        .filter(|directive| !directive.is_empty())
+        .collect();
+    if directives.is_empty() || wanted.contains('[') {
+        return Targets::new().with_default(DEFAULT_LEVEL);
+    }
+    let levels = directives.join(",").parse();
+    levels.unwrap_or_else(|_| Targets::new().with_default(DEFAULT_LEVEL))
 }
 
 /// Whether it is a span of this crate. Those are always known, for a line to tell whose it is, whatever part of the crate it comes from.
@@ -188,7 +203,7 @@ mod tests {
             .with_ansi(false)
             .event_format(Lines(format))
             .with_writer(move || writer.clone())
-            .with_filter(EnvFilter::new(filter).or(filter_fn(is_own_span)))
+            .with_filter(levels(filter).or(filter_fn(is_own_span)))
             .with_filter(NothingThatQuotes);
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
         String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
@@ -206,6 +221,33 @@ mod tests {
         });
         assert!(text.contains("own") && text.contains("loud"), "{text}");
         assert!(!text.contains("quoted"), "{text}");
+    }
+
+    #[test]
+    fn rust_log_says_what_is_written() {
+        let lines = || {
+            tracing::debug!(target: "aws_assume_role::operator", "detail");
+            tracing::info!(target: "aws_assume_role::operator", "news");
+            tracing::warn!(target: "aws_assume_role::aws", "trouble");
+        };
+        let all = ["detail", "news", "trouble"];
+        for (filter, expected) in [
+            ("info", &all[1..]),
+            ("WARN", &all[2..]),
+            ("off", &all[3..]),
+            ("aws_assume_role=debug", &all[..]),
+            ("aws_assume_role", &all[..]),
+            (" warn , aws_assume_role::operator=debug,", &all[..]),
+            ("debug,aws_assume_role::operator=error", &all[2..]),
+            // As if nothing was set.
+            ("", &all[1..]),
+            ("aws_assume_role=loud", &all[1..]),
+            ("aws_assume_role[refresh{name=mine}]=debug", &all[1..]),
+        ] {
+            let text = written(LogFormat::Human, filter, lines);
+            let heard: Vec<_> = all.into_iter().filter(|word| text.contains(word)).collect();
+            assert_eq!(heard, expected, "{filter:?}");
+        }
     }
 
     fn in_a_cycle(work: impl FnOnce()) {

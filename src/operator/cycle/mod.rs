@@ -6,7 +6,7 @@ mod ask;
 mod memory;
 mod secret;
 
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,21 +70,22 @@ impl Status {
 impl Cycle {
     /// A cycle over a resource and what is remembered of it.
     #[must_use]
-    pub fn new(context: Context, resource: Arc<Resource>, trigger: Trigger, memory: Memory) -> Self {
+    pub fn new(context: Context, resource: Arc<Resource>, trigger: Trigger, memory: Memory) -> Box<Self> {
         let status = &memory.status.content;
         let spec = resource.spec.as_ref().ok();
-        Self {
+        Box::new(Self {
             current_expiration: spec.and_then(|spec| expiration_by_status(status, resource.generation, spec)),
             own_region: context.aws.region(),
             context,
             resource,
             trigger,
             memory,
-        }
+        })
     }
 
-    /// Runs it to its end.
-    pub async fn run(mut self) -> Report {
+    /// Runs it to its end. What comes before and after the call to AWS lies in boxes of its own: ten thousand cycles may wait for that call
+    /// at the same time.
+    pub async fn run(mut self: Box<Self>) -> Report {
         let resource = self.resource.clone();
         let outcome = match &resource.spec {
             Ok(spec) => {
@@ -155,13 +156,13 @@ impl Cycle {
                     return Err(Failure::SecretTerminating(spec.secret_name.clone()));
                 }
                 Plan::Keep(validity) => {
-                    self.delete_leftovers(spec).await;
+                    Box::pin(self.delete_leftovers(spec)).await;
                     return Ok(Outcome::Kept(validity));
                 }
                 Plan::Repair(validity, why) => {
-                    if self.repair(spec, observed.as_deref()).await? {
+                    if Box::pin(self.repair(spec, observed.as_deref())).await? {
                         info!(secret = spec.secret_name, %why, "repaired");
-                        self.delete_leftovers(spec).await;
+                        Box::pin(self.delete_leftovers(spec)).await;
                         return Ok(Outcome::Repaired(validity, why));
                     }
                     continue;
@@ -169,11 +170,11 @@ impl Cycle {
                 Plan::Issue(why) => why,
             };
             let unwritten = self.credentials(spec, why).await?;
-            let secret = self.secret(spec, &unwritten).await?;
-            if self.write(&secret, observed.as_deref()).await? {
+            let secret = Box::pin(self.secret(spec, &unwritten)).await?;
+            if Box::pin(self.write(&secret, observed.as_deref())).await? {
                 let issued = &unwritten.issued;
                 self.current_expiration = Some(issued.validity.expiration);
-                self.delete_leftovers(spec).await;
+                Box::pin(self.delete_leftovers(spec)).await;
                 return Ok(Outcome::Issued {
                     why: issued.why,
                     role_arn: issued.role_arn.clone(),
@@ -194,7 +195,7 @@ impl Cycle {
             return Ok(unwritten.clone());
         }
         self.memory.unwritten = None;
-        self.check_templates(spec).await?;
+        Box::pin(self.check_templates(spec)).await?;
         if why == IssueReason::Deleted {
             self.check_namespace(spec).await?;
         }
@@ -218,7 +219,7 @@ impl Cycle {
     }
 
     /// Says of a resource that carries no status of this operator, and has no credentials, that it is being worked on.
-    fn announcement(&self) -> Option<impl Future<Output = Status> + Send + 'static> {
+    fn announcement(&self) -> Option<Pin<Box<impl Future<Output = Status> + Send + 'static>>> {
         let before = &self.memory.status.content;
         let is_new = before.observed_generation.is_none() && self.current_expiration.is_none();
         let mut status = Status {
@@ -226,9 +227,11 @@ impl Cycle {
             written: false,
         };
         let (context, resource) = (self.context.clone(), self.resource.key.clone());
-        is_new.then_some(async move {
-            status.write(&context, &resource).await;
-            status
+        is_new.then(|| {
+            Box::pin(async move {
+                status.write(&context, &resource).await;
+                status
+            })
         })
     }
 

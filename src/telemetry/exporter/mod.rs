@@ -82,7 +82,7 @@ pub enum TracesError {
     },
     /// The certificates and the key do not fit together, or cannot be used.
     #[error("TLS cannot be spoken: {}. See OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY.", chain_of(.0))]
-    Tls(#[source] reqwest::Error),
+    Tls(#[source] rustls::Error),
     /// The exporter does not take what the variables hold.
     #[error("{0}. See the OTEL_EXPORTER_OTLP variables.")]
     Rejected(#[from] opentelemetry_otlp::ExporterBuildError),
@@ -91,8 +91,8 @@ pub enum TracesError {
 /// What the environment holds under a name, if it is not empty.
 type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-/// The exporter that the environment asks for, and what tells why it failed where its own error does not. By gRPC it needs a Tokio runtime
-/// around it, on which its connection lives; it must not be called in an async task, where the client for HTTP cannot be made.
+/// The exporter that the environment asks for, and what tells why it failed where its own error does not. It needs a Tokio runtime around
+/// it, on which its connection lives.
 ///
 /// # Errors
 /// [`TracesError`] tells what to write instead.
@@ -103,7 +103,7 @@ pub(super) fn from_environment(environment: Environment<'_>) -> Result<Option<Ex
     let timeout = timeout(environment);
     let tls = Tls::read(environment)?;
     // Made for gRPC too: it says at once what does not fit together, which a handshake would say later, or not at all.
-    let (client, causes) = Client::new(tls.client(timeout)?);
+    let (client, causes) = Client::new(tls.config()?, timeout);
     let builder = SpanExporter::builder();
     // What was decided here is not to be read again by other rules.
     let exporter = match protocol {

@@ -1,10 +1,12 @@
 //! TLS with the collector: the certificates and the key that OpenTelemetry's variables name.
 
 use std::path::PathBuf;
-use std::time::Duration;
 use std::{fs, io};
 
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 
 use super::{Environment, Setting, TracesError, first};
 
@@ -46,6 +48,18 @@ impl Pem {
         }
     }
 
+    fn certificates(&self) -> Result<Vec<CertificateDer<'static>>, TracesError> {
+        let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&self.content).collect();
+        match certificates {
+            Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+            _ => Err(self.without("certificate")),
+        }
+    }
+
+    fn private_key(&self) -> Result<PrivateKeyDer<'static>, TracesError> {
+        PrivateKeyDer::from_pem_slice(&self.content).map_err(|_| self.without("private key"))
+    }
+
     fn without(&self, wanted: &'static str) -> TracesError {
         let (variable, path) = (self.variable, self.path.clone());
         TracesError::Pem { variable, path, wanted }
@@ -79,44 +93,26 @@ impl Tls {
         Ok(Self { authorities, identity })
     }
 
-    fn authorities(&self) -> Result<Option<Vec<reqwest::Certificate>>, TracesError> {
-        let Some(pem) = &self.authorities else {
-            return Ok(None);
-        };
-        match reqwest::Certificate::from_pem_bundle(&pem.content) {
-            Ok(certificates) if !certificates.is_empty() => Ok(Some(certificates)),
-            _ => Err(pem.without("certificate")),
+    /// The certificates and the key, checked, for whoever speaks TLS by them.
+    pub(super) fn config(&self) -> Result<ClientConfig, TracesError> {
+        let mut roots = RootCertStore::empty();
+        match &self.authorities {
+            Some(pem) => {
+                for authority in pem.certificates()? {
+                    roots.add(authority).map_err(TracesError::Tls)?;
+                }
+            }
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
         }
-    }
-
-    fn identity(&self) -> Result<Option<reqwest::Identity>, TracesError> {
+        let config = ClientConfig::builder().with_root_certificates(roots);
         let Some((certificate, key)) = &self.identity else {
-            return Ok(None);
+            return Ok(config.with_no_client_auth());
         };
-        let both = [key.content.as_slice(), b"\n", certificate.content.as_slice()].concat();
-        let identity = reqwest::Identity::from_pem(&both);
-        identity
-            .map(Some)
-            .map_err(|_| match reqwest::Certificate::from_pem_bundle(&certificate.content) {
-                Ok(certificates) if !certificates.is_empty() => key.without("private key"),
-                _ => certificate.without("certificate"),
-            })
-    }
-
-    /// The client for HTTP.
-    pub(super) fn client(&self, timeout: Duration) -> Result<reqwest::blocking::Client, TracesError> {
-        // Another server would be handed the headers too, and with them the token.
-        let redirects = reqwest::redirect::Policy::none();
-        let mut client = reqwest::blocking::Client::builder()
-            .timeout(timeout)
-            .redirect(redirects);
-        if let Some(authorities) = self.authorities()? {
-            client = client.tls_certs_only(authorities);
-        }
-        if let Some(identity) = self.identity()? {
-            client = client.identity(identity);
-        }
-        client.build().map_err(TracesError::Tls)
+        config
+            .with_client_auth_cert(certificate.certificates()?, key.private_key()?)
+            .map_err(TracesError::Tls)
     }
 
     /// The configuration of the channel for gRPC.
@@ -156,8 +152,8 @@ mod tests {
                 let found = variables.iter().find(|(key, _)| *key == name);
                 found.map(|(_, value)| (*value).to_owned())
             });
-            let client = tls.and_then(|tls| tls.client(Duration::from_secs(1)));
-            client.map(|_| ()).map_err(|error| error.to_string())
+            let config = tls.and_then(|tls| tls.config());
+            config.map(|_| ()).map_err(|error| error.to_string())
         };
 
         let certificate_of_client = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate.as_str());

@@ -7,17 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::Router;
-use axum::body::Body;
-use axum::response::Response;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tower::ServiceExt;
 use tracing::warn;
+
+use super::Pages;
 
 /// How many connections there are at the same time. A newcomer takes the place of the one that has been idle longest: a probe that comes
 /// behind many that only hold their connections open is answered.
@@ -42,12 +40,12 @@ const HEADERS: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 
 /// Accepts connections until it is dropped, and serves them. They end with it.
-pub(super) async fn accept(listener: TcpListener, router: Router) {
+pub(super) async fn accept(listener: TcpListener, pages: Pages) {
     let mut connections = Connections::default();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => connections.open(stream, router.clone()),
+                Ok((stream, _)) => connections.open(stream, pages.clone()),
                 Err(error) => {
                     warn!(%error, "a connection to the HTTP server could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -72,13 +70,13 @@ struct Connection {
 }
 
 impl Connections {
-    fn open(&mut self, stream: TcpStream, router: Router) {
+    fn open(&mut self, stream: TcpStream, pages: Pages) {
         self.forget_ended();
         if self.open.len() >= CONNECTIONS {
             self.close_one();
         }
         let busy = Arc::new(AtomicBool::new(false));
-        let task = self.tasks.spawn(serve(stream, router, busy.clone()));
+        let task = self.tasks.spawn(serve(stream, pages, busy.clone()));
         self.open.push_back(Connection { task, busy });
     }
 
@@ -97,14 +95,14 @@ impl Connections {
 }
 
 /// Serves a connection for as long as it may live.
-async fn serve(stream: TcpStream, router: Router, busy: Arc<AtomicBool>) {
+async fn serve(stream: TcpStream, pages: Pages, busy: Arc<AtomicBool>) {
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         busy.store(true, Ordering::Relaxed);
-        let (router, busy) = (router.clone(), busy.clone());
+        let (pages, busy) = (pages.clone(), busy.clone());
         async move {
-            let response: Result<Response<Body>, Infallible> = router.oneshot(request).await;
+            let response = pages.answer(request).await;
             busy.store(false, Ordering::Relaxed);
-            response
+            Ok::<_, Infallible>(response)
         }
     });
     let connection = http1::Builder::new()

@@ -8,16 +8,17 @@ mod scrapes;
 #[cfg(test)]
 mod tests;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::Response;
-use axum::routing::get;
 use futures::future::BoxFuture;
+use http::header::{ALLOW, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
@@ -42,20 +43,57 @@ pub async fn serve(
 ) -> io::Result<AbortOnDropHandle<()>> {
     let listener = listen(address).await?;
     info!(address = %listener.local_addr()?, "serving /metrics, /livez and /readyz");
-    let scrapes = Scrapes::new(metrics, ask);
-    let accept = connections::accept(listener, router(scrapes.clone(), health));
+    let pages = Pages::new(metrics, health, ask);
+    let scrapes = pages.scrapes.clone();
+    let accept = connections::accept(listener, pages);
     Ok(AbortOnDropHandle::new(tokio::spawn(async move {
         tokio::join!(accept, scrapes.let_go());
     })))
 }
 
-fn router(scrapes: Scrapes, health: Health) -> Router {
-    let probes = Router::new()
-        .route("/livez", get(is_alive))
-        .route("/readyz", get(is_ready))
-        .with_state(health);
-    let metrics = Router::new().route("/metrics", get(metrics_text)).with_state(scrapes);
-    probes.merge(metrics)
+/// What an answer consists of.
+type Body = UnsyncBoxBody<Bytes, Infallible>;
+
+/// What there is to see.
+#[derive(Clone)]
+struct Pages {
+    health: Health,
+    scrapes: Scrapes,
+}
+
+impl Pages {
+    fn new(metrics: Metrics, health: Health, ask: Ask) -> Self {
+        let scrapes = Scrapes::new(metrics, ask);
+        Self { health, scrapes }
+    }
+
+    async fn answer<B>(&self, request: Request<B>) -> Response<Body> {
+        let path = request.uri().path();
+        if !matches!(path, "/livez" | "/readyz" | "/metrics") {
+            return text(StatusCode::NOT_FOUND, "");
+        }
+        // hyper leaves the body of an answer to HEAD out.
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "");
+            refused
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET,HEAD"));
+            return refused;
+        }
+        match path {
+            "/livez" => probed(self.health.alive()),
+            "/readyz" => probed(self.health.ready()),
+            _ => self.scrapes.answer().await,
+        }
+    }
+}
+
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    let mut response = Response::new(Full::new(text.into()).boxed_unsync());
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
 }
 
 /// All addresses of a machine without IPv6 are those of IPv4.
@@ -70,21 +108,9 @@ async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-async fn metrics_text(State(scrapes): State<Scrapes>) -> Response {
-    scrapes.answer().await
-}
-
-async fn is_alive(State(health): State<Health>) -> (StatusCode, String) {
-    probed(health.alive())
-}
-
-async fn is_ready(State(health): State<Health>) -> (StatusCode, String) {
-    probed(health.ready())
-}
-
-fn probed(result: Result<&'static str, String>) -> (StatusCode, String) {
+fn probed(result: Result<&'static str, String>) -> Response<Body> {
     match result {
-        Ok(word) => (StatusCode::OK, format!("{word}\n")),
-        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+        Ok(word) => text(StatusCode::OK, format!("{word}\n")),
+        Err(why) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }

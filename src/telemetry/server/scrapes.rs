@@ -1,17 +1,19 @@
 //! The metrics for whoever asks: written once for all who ask within a second.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use futures::stream;
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame};
 use tokio::sync::{Mutex, Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use super::Ask;
 use super::connections::BUFFER;
+use super::{Ask, Body, text};
 use crate::telemetry::metrics::{self, Metrics};
 
 /// How long the text is good for.
@@ -52,21 +54,23 @@ impl Scrapes {
         }))
     }
 
-    pub(super) async fn answer(&self) -> Response {
+    pub(super) async fn answer(&self) -> Response<Body> {
         let place = tokio::time::timeout(PLACE_TIMEOUT, self.0.places.clone().acquire_owned()).await;
         let Ok(Ok(place)) = place else {
-            let retry = [(header::RETRY_AFTER, "5")];
-            return (StatusCode::SERVICE_UNAVAILABLE, retry, "too many ask for the metrics\n").into_response();
+            let mut busy = text(StatusCode::SERVICE_UNAVAILABLE, "too many ask for the metrics\n");
+            busy.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("5"));
+            return busy;
         };
         match self.text().await {
             Ok(text) => {
-                let headers = [
-                    (header::CONTENT_TYPE, metrics::TEXT.to_owned()),
-                    (header::CONTENT_LENGTH, text.0.len().to_string()),
-                ];
-                (headers, in_pieces(text, place)).into_response()
+                let length = HeaderValue::from(text.0.len());
+                let mut response = Response::new(in_pieces(text, place));
+                let headers = response.headers_mut();
+                headers.insert(CONTENT_TYPE, HeaderValue::from_static(metrics::TEXT));
+                headers.insert(CONTENT_LENGTH, length);
+                response
             }
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+            Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         }
     }
 
@@ -107,8 +111,8 @@ fn in_pieces(text: Arc<Text>, place: OwnedSemaphorePermit) -> Body {
             return None;
         }
         let length = rest.len().min(BUFFER);
-        let piece: Result<_, std::convert::Infallible> = Ok(Bytes::copy_from_slice(&rest[..length]));
+        let piece: Result<_, Infallible> = Ok(Frame::data(Bytes::copy_from_slice(&rest[..length])));
         Some((piece, (text, sent + length, place)))
     });
-    Body::from_stream(pieces)
+    StreamBody::new(pieces).boxed_unsync()
 }

@@ -47,8 +47,8 @@ impl Server {
         });
         let listener = listen(([127, 0, 0, 1], 0).into()).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = router(Scrapes::new(Metrics::default(), ask), health);
-        let task = AbortOnDropHandle::new(tokio::spawn(connections::accept(listener, router)));
+        let pages = Pages::new(Metrics::default(), health, ask);
+        let task = AbortOnDropHandle::new(tokio::spawn(connections::accept(listener, pages)));
         Self {
             address,
             asked,
