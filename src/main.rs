@@ -5,10 +5,6 @@ use std::process::ExitCode;
 use aws_assume_role::cli::Configuration;
 use clap::Parser;
 
-/// It gives memory back that ten thousand first cycles took, where the C library's keeps most of it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     match Configuration::parse().execute() {
         Ok(()) => ExitCode::SUCCESS,

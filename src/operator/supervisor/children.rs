@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -97,6 +98,12 @@ impl Child {
         matches!(self.work, Work::Awake(_) | Work::Settling(..) | Work::Resting(_))
     }
 
+    /// Whether its status says that there is nothing to do yet.
+    fn can_wait(&self, now: Timestamp) -> bool {
+        let due = self.standing.due;
+        self.standing.is_valid_at(now) && due.is_some_and(|due| due > now)
+    }
+
     /// Which resource it is, and how it stands.
     pub(super) fn standing(&self) -> (ResourceKey, Standing) {
         (self.resource.key.clone(), self.standing.clone())
@@ -163,9 +170,26 @@ impl SupervisorState {
         }
         self.names.insert(name_of(&resource.key), uid.clone());
         self.expect_secret(&resource);
-        self.children.insert(uid.clone(), Child::new(resource, &status));
-        if self.takes_up {
+        let child = Child::new(resource, &status);
+        let can_wait = child.can_wait(self.context.now());
+        self.children.insert(uid.clone(), child);
+        if self.takes_up || (self.resources.is_listed() && !can_wait) {
             self.take_up(myself, &uid).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up what cannot wait until the Secrets are listed.
+    pub(super) async fn take_up_urgent(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let now = self.context.now();
+        let urgent = self.children.iter();
+        let urgent = urgent.filter(|(_, child)| matches!(child.work, Work::Waiting(_)) && !child.can_wait(now));
+        let uids: Vec<_> = urgent.map(|(uid, _)| uid.clone()).collect();
+        for uid in &uids {
+            self.take_up(myself, uid).await?;
         }
         Ok(())
     }

@@ -262,6 +262,7 @@ impl SupervisorState {
                     let secrets = self.context.cluster.watch_secrets();
                     self.secret_watch = Some(forward(secrets, myself, SupervisorMessage::SecretWatched));
                     self.secrets_timeout = Some(take_up_later(myself));
+                    self.take_up_urgent(myself).await?;
                 }
                 self.beat();
                 info!(resources = self.children.len(), "the resources are listed");

@@ -106,16 +106,24 @@ async fn an_operator_that_finds_a_secret_edited_puts_it_right() {
 
 #[tokio::test(start_paused = true)]
 async fn resources_are_taken_up_also_when_the_secrets_cannot_be_listed() {
-    let running = Running::start().await;
-    running.list(&[named("a", "1")]).await;
-    assert_eq!(running.world.aws.calls(), 0);
-    pass(SECRETS_LIST_TIMEOUT.as_secs()).await;
-    assert_eq!(running.children().await, (vec![ready("1")], 1));
+    let before = Running::with(&[named("a", "1")]).await;
+    let secret = before.world.cluster.secret("secret-of-a").unwrap();
+    let valid = with_status(&before, named("a", "1"));
+
+    let after = Running::start().await;
+    after.world.cluster.put(secret, "Opaque");
+    after.list(&[valid, named("b", "2")]).await;
+    let observed = |name: &str| after.world.cluster.count(Call::Observe, name);
     assert_eq!(
-        running.world.cluster.count(Call::Observe, "secret-of-a"),
-        1,
-        "perhaps it is there"
+        (observed("secret-of-a"), observed("secret-of-b")),
+        (0, 1),
+        "a new one does not wait"
     );
+    assert_eq!(after.world.aws.calls(), 1);
+    pass(SECRETS_LIST_TIMEOUT.as_secs()).await;
+    assert_eq!((observed("secret-of-a"), observed("secret-of-b")), (1, 1));
+    assert_eq!(after.children().await, (vec![ready("1"), ready("2")], 2));
+    assert_eq!(after.world.aws.calls(), 1);
 }
 
 #[tokio::test(start_paused = true)]
