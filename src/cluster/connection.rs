@@ -55,10 +55,7 @@ pub async fn connect() -> Result<Client, ConnectError> {
     http.set_keepalive_retries(Some(KEEPALIVE_RETRIES));
     let way = match &config.proxy_url {
         Some(proxy) if is_http(proxy) => Way::tunnel(proxy, config.rustls_https_connector_with_connector(http)?),
-        Some(proxy) => {
-            let proxy_url = Box::new(proxy.clone());
-            return Err(kube::Error::ProxyProtocolUnsupported { proxy_url }.into());
-        }
+        Some(_) => return Err(ConnectError::Proxy),
         None => Way::direct(http),
     };
     let mut connector = TimeoutConnector::new(config.rustls_https_connector_with_connector(way)?);
@@ -95,6 +92,11 @@ pub enum ConnectError {
     /// No kubeconfig, and no pod's ServiceAccount.
     #[error("no cluster is named: set KUBECONFIG, or run in a pod: {0}")]
     Unnamed(#[from] kube::config::InferConfigError),
+    /// Its proxy does not speak HTTP. The address is not told: it may hold a password.
+    #[error(
+        "the proxy of the cluster is no HTTP proxy: set HTTPS_PROXY, or proxy-url in the kubeconfig, to http://host:port"
+    )]
+    Proxy,
     /// What is named cannot be used.
     #[error("the cluster that is named cannot be used: {0}")]
     Unusable(#[from] kube::Error),

@@ -92,7 +92,7 @@ impl Cycle {
                 let root = Span::current();
                 root.record("k8s.secret.name", spec.secret_name.as_str());
                 root.record("aws_assume_role.secret_type", spec.format.as_ref());
-                let announcement = self.announcement();
+                let announcement = self.announcement(spec);
                 let (refreshed, announced) = beside(self.refresh(spec), announcement).await;
                 if let Some(status) = announced {
                     self.memory.status = status;
@@ -219,20 +219,20 @@ impl Cycle {
     }
 
     /// Says of a resource that carries no status of this operator, and has no credentials, that it is being worked on.
-    fn announcement(&self) -> Option<Pin<Box<impl Future<Output = Status> + Send + 'static>>> {
+    fn announcement(&self, spec: &Spec) -> Option<Pin<Box<impl Future<Output = Status> + Send + 'static>>> {
         let before = &self.memory.status.content;
-        let is_new = before.observed_generation.is_none() && self.current_expiration.is_none();
+        if before.observed_generation.is_some() || self.current_expiration.is_some() || spec.suspend {
+            return None;
+        }
         let mut status = Status {
             content: pending(before, self.facts()),
             written: false,
         };
         let (context, resource) = (self.context.clone(), self.resource.key.clone());
-        is_new.then(|| {
-            Box::pin(async move {
-                status.write(&context, &resource).await;
-                status
-            })
-        })
+        Some(Box::pin(async move {
+            status.write(&context, &resource).await;
+            status
+        }))
     }
 
     /// Writes the status if it says something new.

@@ -397,29 +397,6 @@ async fn aws_is_not_asked_twice_within_five_seconds_unless_somebody_wants_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_status_that_cannot_be_written_is_remembered_and_written_by_the_next_cycle() {
-    let world = World::new().await;
-    world.cluster.fail(Call::Status, [unavailable()]);
-    let report = first(&world, &plain()).await;
-    assert!(matches!(report.outcome, Outcome::Issued { .. }));
-    assert!(!report.memory.status.written);
-    assert!(world.cluster.statuses().is_empty());
-
-    let again = cycle(&world, &plain(), Trigger::SecretChanged, report.memory).await;
-    assert!(matches!(again.outcome, Outcome::Kept(_)), "{:?}", again.outcome);
-    assert!(again.memory.status.written);
-    assert!(world.cluster.status().is_ready());
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_resource_that_is_gone_needs_no_status() {
-    let world = World::new().await;
-    let gone = || ClusterError::Gone("mine".to_owned());
-    world.cluster.fail(Call::Status, [gone(), gone()]);
-    assert!(first(&world, &plain()).await.memory.status.written);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_registry_login_ends_with_what_ends_first() {
     let world = World::new().await;
     world.aws.logins_last(Duration::from_secs(600));

@@ -4,7 +4,7 @@ use super::tests::{condition, cycle, failure, first, plain, restarted, said};
 use super::*;
 use crate::api::{ConditionType, Reason};
 use crate::aws::gate::{Class, Entry, Quota};
-use crate::operator::fixtures::{Call, World, at, pass};
+use crate::operator::fixtures::{Call, World, at, pass, unavailable};
 use crate::spec::Format;
 use crate::spec::fixtures::{resource, spec};
 
@@ -111,4 +111,27 @@ async fn an_operator_that_is_stopping_says_nothing_of_a_resource() {
     assert_eq!(world.cluster.take_calls(), [Call::Observe, Call::Probe]);
     assert_eq!(report.event, None);
     assert!(matches!(failure(report), Failure::Stopping(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_cannot_be_written_is_remembered_and_written_by_the_next_cycle() {
+    let world = World::new().await;
+    world.cluster.fail(Call::Status, [unavailable()]);
+    let report = first(&world, &plain()).await;
+    assert!(matches!(report.outcome, Outcome::Issued { .. }));
+    assert!(!report.memory.status.written);
+    assert!(world.cluster.statuses().is_empty());
+
+    let again = cycle(&world, &plain(), Trigger::SecretChanged, report.memory).await;
+    assert!(matches!(again.outcome, Outcome::Kept(_)), "{:?}", again.outcome);
+    assert!(again.memory.status.written);
+    assert!(world.cluster.status().is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_is_gone_needs_no_status() {
+    let world = World::new().await;
+    let gone = || ClusterError::Gone("mine".to_owned());
+    world.cluster.fail(Call::Status, [gone(), gone()]);
+    assert!(first(&world, &plain()).await.memory.status.written);
 }

@@ -50,15 +50,16 @@ impl RoleState {
                 },
                 _ => cluster.create_event(&resource, &event).await.map(|name| (name, 1)),
             };
-            match written {
-                Ok((name, count)) => {
-                    let last = LastEvent::written(event, name, count, Instant::now());
-                    let _ = myself.cast(RoleMessage::EventPublished(number, Box::new(last)));
-                }
+            let last = match written {
+                Ok((name, count)) => Some(Box::new(LastEvent::written(event, name, count, Instant::now()))),
                 // So is its namespace, then, or about to be.
-                Err(ClusterError::Gone(_) | ClusterError::Terminating(_)) => {}
-                Err(error) => warn!("an event was not published: {error}"),
-            }
+                Err(ClusterError::Gone(_) | ClusterError::Terminating(_)) => None,
+                Err(error) => {
+                    warn!("an event was not published: {error}");
+                    None
+                }
+            };
+            let _ = myself.cast(RoleMessage::EventTried(number, last));
         };
         self.event_task = Some(AbortOnDropHandle::new(tokio::spawn(write.instrument(cycle))));
     }

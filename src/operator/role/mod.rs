@@ -5,6 +5,7 @@
 //! rests ([`rest`]).
 
 mod events;
+mod messages;
 pub mod packed;
 pub mod rest;
 mod secret;
@@ -16,103 +17,27 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use opentelemetry::trace::SpanContext;
-use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, DerivedActorRef};
+use ractor::{Actor, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::{Instrument, Span, debug};
+use tracing::{Instrument, debug};
 
-use self::rest::Rest;
+pub use self::messages::{Beginning, Finish, Reports, RoleArguments, RoleMessage, RoleReport};
 use self::secret::SecretNews;
 use self::timer::Timer;
 use super::context::Context;
-use super::cycle::{Cycle, Memory, Observation, Report, Status};
+use super::cycle::{Cycle, Memory, Observation, Status};
 use crate::refresh::Trigger;
 use crate::refresh::events::LastEvent;
 use crate::refresh::outcome::Outcome;
 use crate::refresh::pace::Allowance;
 use crate::refresh::standing::Standing;
-use crate::secret::ObservedSecret;
 use crate::spec::Resource;
 use crate::telemetry::spans;
 
 /// The actor's code. Its data is in [`RoleState`].
 #[derive(Clone, Copy, Debug)]
 pub struct RoleActor;
-
-/// The messages of a role actor.
-#[derive(Debug)]
-pub enum RoleMessage {
-    /// The resource was made, changed, or listed again.
-    Changed(Arc<Resource>),
-    /// A Secret of the resource was seen.
-    SecretSeen(Box<ObservedSecret>),
-    /// A Secret of the resource is not seen any more: it was deleted, or has lost its label.
-    SecretLost(Box<ObservedSecret>),
-    /// No Secret of the resource was in the list of all Secrets.
-    SecretNotListed,
-    /// The timer of that number has run down.
-    Due(u64),
-    /// The wall clock jumped: the timer is to be set anew.
-    ClockStepped,
-    /// The operator's own Region is another.
-    RegionChanged,
-    /// The cycle of that number has ended.
-    Finished(u64, Box<Finish>),
-    /// The write of the status of that number was tried.
-    StatusTried(u64, Box<Status>),
-    /// The event of that number was published.
-    EventPublished(u64, Box<LastEvent>),
-    /// The task of that number panicked.
-    Panicked(u64),
-    /// The supervisor is ready to take what is left of an actor that rests.
-    MayRest,
-}
-
-/// What an actor tells its supervisor.
-#[derive(Debug)]
-pub enum RoleReport {
-    /// How its resource stands now.
-    Stands(Standing),
-    /// It has nothing to do for a while.
-    Idle,
-    /// The answer to [`RoleMessage::MayRest`]: what is left of it, or nothing where it has something to do by now.
-    Rests(Option<Box<Rest>>),
-}
-
-/// Where actors report, each under its own ID.
-pub type Reports = DerivedActorRef<(ActorId, RoleReport)>;
-
-/// The end of a cycle.
-#[derive(Debug)]
-pub struct Finish {
-    report: Report,
-    /// Its root span.
-    span: Span,
-    /// The context of that span, where traces are on.
-    trace: Option<SpanContext>,
-}
-
-/// What an actor is started with.
-pub struct RoleArguments {
-    /// What all actors share.
-    pub context: Context,
-    /// The resource.
-    pub resource: Arc<Resource>,
-    /// How often its actor was started again.
-    pub restarts: u32,
-    /// What it begins with.
-    pub beginning: Beginning,
-    /// Where it reports.
-    pub reports: Reports,
-}
-
-/// What an actor begins with.
-pub enum Beginning {
-    /// What is known of its resource, which is worked on at once.
-    First(Box<Memory>),
-    /// What it left when it began to rest.
-    Rested(Box<Rest>),
-}
 
 /// The data of a role actor.
 pub struct RoleState {
@@ -238,14 +163,16 @@ impl Actor for RoleActor {
                 state.settle(&myself);
             }
             RoleMessage::Panicked(number) if number == state.task_number => return Err(CyclePanicked.into()),
-            RoleMessage::EventPublished(number, event) if number == state.event_number => {
+            RoleMessage::EventTried(number, event) if number == state.event_number => {
                 state.event_task = None;
-                state.last_event = Some(*event);
+                if let Some(event) = event {
+                    state.last_event = Some(*event);
+                }
             }
             RoleMessage::Finished(..)
             | RoleMessage::StatusTried(..)
             | RoleMessage::Panicked(_)
-            | RoleMessage::EventPublished(..) => {
+            | RoleMessage::EventTried(..) => {
                 debug!(resource = %state.resource.key, "report of a task that was aborted");
             }
             RoleMessage::MayRest => state.may_rest(&myself),

@@ -2,10 +2,12 @@ use ractor::ActorStatus;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::Span;
 
 use super::*;
 use crate::api::AWSAssumeRoleStatus;
 use crate::cluster::ClusterError;
+use crate::operator::cycle::Report;
 use crate::operator::fixtures::{Call, Reply, World, at, pass, refusal, settle, unavailable};
 use crate::operator::supervisor::SupervisorMessage;
 use crate::refresh::events::event_of;

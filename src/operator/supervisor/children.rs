@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::jiff::Timestamp;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -11,13 +10,9 @@ use tracing::{error, info};
 
 use super::{SupervisorMessage, SupervisorState};
 use crate::api::AWSAssumeRoleStatus;
-use crate::operator::cycle::{Memory, Next, Observation};
 use crate::operator::role::packed::Packed;
 use crate::operator::role::rest::Rest;
 use crate::operator::role::{Beginning, RoleActor, RoleArguments, RoleMessage};
-use crate::refresh::in_order::in_order;
-use crate::refresh::plan::Situation;
-use crate::refresh::schedule::since;
 use crate::refresh::standing::Standing;
 use crate::secret::ObservedSecret;
 use crate::spec::{Resource, ResourceKey};
@@ -46,7 +41,7 @@ pub(super) struct Child {
     /// How often its actor failed, since the operator started.
     restarts: u32,
     /// The names of the Secrets that it controls, as the watch shows them.
-    secrets: Vec<Box<str>>,
+    pub(super) secrets: Vec<Box<str>>,
     /// How it stands, as its actor reported last.
     pub(super) standing: Standing,
 }
@@ -98,35 +93,20 @@ impl Child {
         matches!(self.work, Work::Awake(_) | Work::Settling(..) | Work::Resting(_))
     }
 
-    /// Whether its status says that there is nothing to do yet.
-    fn can_wait(&self, now: Timestamp) -> bool {
-        let due = self.standing.due;
-        self.standing.is_valid_at(now) && due.is_some_and(|due| due > now)
+    /// Takes down what the watch shows of a Secret while the resource waits to be taken up. Gives whether it waits.
+    fn takes_down(&mut self, name: &str, secret: Option<&ObservedSecret>) -> bool {
+        let Work::Waiting(known) = &mut self.work else {
+            return false;
+        };
+        if self.resource.secret_name() == Some(name) {
+            *known = secret.and_then(Packed::new);
+        }
+        true
     }
 
     /// Which resource it is, and how it stands.
     pub(super) fn standing(&self) -> (ResourceKey, Standing) {
         (self.resource.key.clone(), self.standing.clone())
-    }
-
-    /// What is known of a resource that is taken up, or taken up again after a failure.
-    fn memory(&self, secrets_are_listed: bool) -> Memory {
-        let status = self.status.as_ref().and_then(Packed::unpack).unwrap_or_default();
-        let observation = match &self.work {
-            Work::Waiting(Some(secret)) => secret.unpack().map(|secret| Observation::Seen(Some(Arc::new(secret)))),
-            // A new one, then. Its Secret is made without a look, and looked at if there is one after all.
-            Work::Waiting(None)
-                if secrets_are_listed && status.secret_name.is_none() && !self.resource.is_suspended() =>
-            {
-                Some(Observation::Seen(None))
-            }
-            _ => None,
-        };
-        Memory {
-            observation: observation.unwrap_or_default(),
-            leftovers: self.secrets.iter().map(|name| name.to_string()).collect(),
-            ..Memory::new(status)
-        }
     }
 }
 
@@ -177,95 +157,6 @@ impl SupervisorState {
             self.take_up(myself, &uid).await?;
         }
         Ok(())
-    }
-
-    /// Takes up what cannot wait until the Secrets are listed.
-    pub(super) async fn take_up_urgent(
-        &mut self,
-        myself: &ActorRef<SupervisorMessage>,
-    ) -> Result<(), ActorProcessingErr> {
-        let now = self.context.now();
-        let urgent = self.children.iter();
-        let urgent = urgent.filter(|(_, child)| matches!(child.work, Work::Waiting(_)) && !child.can_wait(now));
-        let uids: Vec<_> = urgent.map(|(uid, _)| uid.clone()).collect();
-        for uid in &uids {
-            self.take_up(myself, uid).await?;
-        }
-        Ok(())
-    }
-
-    /// Takes up the resources that wait for it.
-    pub(super) async fn take_up_all(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
-        self.takes_up = true;
-        let waiting = self.children.iter();
-        let waiting = waiting.filter(|(_, child)| matches!(child.work, Work::Waiting(_)));
-        let uids: Vec<_> = waiting.map(|(uid, _)| uid.clone()).collect();
-        for uid in &uids {
-            self.take_up(myself, uid).await?;
-        }
-        let in_order = uids.iter().filter(|uid| {
-            let child = self.children.get(*uid);
-            child.is_some_and(|child| matches!(child.work, Work::Resting(_)))
-        });
-        info!(
-            resources = uids.len(),
-            in_order = in_order.count(),
-            "the resources are taken up"
-        );
-        Ok(())
-    }
-
-    /// Takes up a resource: its actor starts, unless everything is in order. Then it rests until there is something to do.
-    async fn take_up(
-        &mut self,
-        myself: &ActorRef<SupervisorMessage>,
-        uid: &Arc<str>,
-    ) -> Result<(), ActorProcessingErr> {
-        let Some(child) = self.children.get(uid) else {
-            return Ok(());
-        };
-        let mut memory = child.memory(self.secrets.is_listed());
-        let Some((next, standing)) = self.found_in_order(&child.resource, &memory) else {
-            return self.start(myself, uid, Beginning::First(Box::new(memory))).await;
-        };
-        memory.next = Some(next);
-        let Some(rest) = Rest::of(&child.resource, &memory, Instant::now()) else {
-            return self.start(myself, uid, Beginning::First(Box::new(memory))).await;
-        };
-        if let Some(child) = self.children.get_mut(uid) {
-            child.standing = standing;
-        }
-        self.lay_to_rest(myself, uid, Box::new(rest));
-        Ok(())
-    }
-
-    /// When there is something to do for a resource, and how it stands, if it is in order.
-    fn found_in_order(&self, resource: &Resource, memory: &Memory) -> Option<(Next, Standing)> {
-        let spec = resource.spec.as_ref().ok()?;
-        let Observation::Seen(Some(secret)) = &memory.observation else {
-            return None;
-        };
-        if memory.leftovers.iter().any(|name| *name != spec.secret_name) {
-            return None;
-        }
-        let region = self.context.aws.region();
-        let now = self.context.now();
-        let situation = Situation {
-            resource: &resource.key,
-            generation: resource.generation,
-            spec,
-            refresh_request: resource.refresh_request.as_deref(),
-            status: &memory.status.content,
-            region: region.is_known().then_some(&*region.name),
-            overdue: None,
-            now,
-        };
-        let found = in_order(resource, situation, secret)?;
-        let next = Next {
-            at: found.next,
-            instant: Instant::now() + since(now, found.next),
-        };
-        Some((next, found.standing))
     }
 
     /// Starts the actor of a resource.
@@ -342,10 +233,7 @@ impl SupervisorState {
         if secret.controller_uid() == Some(uid) && !is_known && child.secrets.len() < SECRETS_MAX {
             child.secrets.push(secret.name().into());
         }
-        if let Work::Waiting(known) = &mut child.work {
-            if child.resource.secret_name() == Some(secret.name()) {
-                *known = Packed::new(secret);
-            }
+        if child.takes_down(secret.name(), Some(secret)) {
             return Ok(());
         }
         self.send(myself, uid, RoleMessage::SecretSeen(Box::new(secret.clone())))
@@ -363,10 +251,7 @@ impl SupervisorState {
             return Ok(());
         };
         child.secrets.retain(|name| &**name != secret.name());
-        if let Work::Waiting(known) = &mut child.work {
-            if child.resource.secret_name() == Some(secret.name()) {
-                *known = None;
-            }
+        if child.takes_down(secret.name(), None) {
             return Ok(());
         }
         self.send(myself, uid, RoleMessage::SecretLost(Box::new(secret.clone())))

@@ -7,6 +7,7 @@ mod alarms;
 mod children;
 mod clock;
 mod resting;
+mod taking_up;
 mod watches;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -2,7 +2,7 @@
 
 use super::tests::{Running, named, ready};
 use super::*;
-use crate::operator::fixtures::{Call, pass, refusal};
+use crate::operator::fixtures::{Call, pass, refusal, unavailable};
 use crate::spec::Resource;
 
 /// The resource as the API server has it after the last status was written.
@@ -20,6 +20,15 @@ async fn an_actor_rests_until_its_time_comes() {
     pass(450).await;
     assert_eq!((running.world.aws.calls(), running.awake()), (2, 0));
     assert_eq!(running.children().await, (vec![ready("1")], 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_whose_event_is_refused_rests_too() {
+    let running = Running::start().await;
+    running.world.cluster.fail(Call::Event, [unavailable()]);
+    running.list(&[named("a", "1")]).await;
+    assert_eq!(running.world.cluster.count(Call::Event, "a"), 1);
+    assert_eq!((running.awake(), running.children().await), (0, (vec![ready("1")], 1)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,144 @@
+//! How a resource is taken up: with an actor, or without one where everything is in order.
+
+use std::sync::Arc;
+
+use k8s_openapi::jiff::Timestamp;
+use ractor::{ActorProcessingErr, ActorRef};
+use tokio::time::Instant;
+use tracing::info;
+
+use super::children::{Child, Work};
+use super::{SupervisorMessage, SupervisorState};
+use crate::operator::cycle::{Memory, Next, Observation};
+use crate::operator::role::Beginning;
+use crate::operator::role::packed::Packed;
+use crate::operator::role::rest::Rest;
+use crate::refresh::in_order::in_order;
+use crate::refresh::plan::Situation;
+use crate::refresh::schedule::since;
+use crate::refresh::standing::Standing;
+use crate::spec::Resource;
+
+impl Child {
+    /// Whether its status says that there is nothing to do yet.
+    pub(super) fn can_wait(&self, now: Timestamp) -> bool {
+        let due = self.standing.due;
+        self.standing.is_valid_at(now) && due.is_some_and(|due| due > now)
+    }
+
+    /// What is known of a resource that is taken up, or taken up again after a failure.
+    pub(super) fn memory(&self, secrets_are_listed: bool) -> Memory {
+        let status = self.status.as_ref().and_then(Packed::unpack).unwrap_or_default();
+        let observation = match &self.work {
+            Work::Waiting(Some(secret)) => secret.unpack().map(|secret| Observation::Seen(Some(Arc::new(secret)))),
+            // A new one, then. Its Secret is made without a look, and looked at if there is one after all.
+            Work::Waiting(None)
+                if secrets_are_listed && status.secret_name.is_none() && !self.resource.is_suspended() =>
+            {
+                Some(Observation::Seen(None))
+            }
+            _ => None,
+        };
+        Memory {
+            observation: observation.unwrap_or_default(),
+            leftovers: self.secrets.iter().map(|name| name.to_string()).collect(),
+            ..Memory::new(status)
+        }
+    }
+}
+
+impl SupervisorState {
+    /// Takes up what cannot wait until the Secrets are listed.
+    pub(super) async fn take_up_urgent(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let now = self.context.now();
+        self.take_up_those(myself, |child| !child.can_wait(now)).await?;
+        Ok(())
+    }
+
+    /// Takes up the resources that wait for it.
+    pub(super) async fn take_up_all(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
+        self.takes_up = true;
+        let uids = self.take_up_those(myself, |_| true).await?;
+        let in_order = uids.iter().filter(|uid| {
+            let child = self.children.get(*uid);
+            child.is_some_and(|child| matches!(child.work, Work::Resting(_)))
+        });
+        info!(
+            resources = uids.len(),
+            in_order = in_order.count(),
+            "the resources are taken up"
+        );
+        Ok(())
+    }
+
+    /// Takes up those of the resources that wait for it, and gives their UIDs.
+    async fn take_up_those(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        which: impl Fn(&Child) -> bool,
+    ) -> Result<Vec<Arc<str>>, ActorProcessingErr> {
+        let waiting = self.children.iter();
+        let waiting = waiting.filter(|(_, child)| matches!(child.work, Work::Waiting(_)) && which(child));
+        let uids: Vec<_> = waiting.map(|(uid, _)| uid.clone()).collect();
+        for uid in &uids {
+            self.take_up(myself, uid).await?;
+        }
+        Ok(uids)
+    }
+
+    /// Takes up a resource: its actor starts, unless everything is in order. Then it rests until there is something to do.
+    pub(super) async fn take_up(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        uid: &Arc<str>,
+    ) -> Result<(), ActorProcessingErr> {
+        let Some(child) = self.children.get(uid) else {
+            return Ok(());
+        };
+        let mut memory = child.memory(self.secrets.is_listed());
+        let Some((next, standing)) = self.found_in_order(&child.resource, &memory) else {
+            return self.start(myself, uid, Beginning::First(Box::new(memory))).await;
+        };
+        memory.next = Some(next);
+        let Some(rest) = Rest::of(&child.resource, &memory, Instant::now()) else {
+            return self.start(myself, uid, Beginning::First(Box::new(memory))).await;
+        };
+        if let Some(child) = self.children.get_mut(uid) {
+            child.standing = standing;
+        }
+        self.lay_to_rest(myself, uid, Box::new(rest));
+        Ok(())
+    }
+
+    /// When there is something to do for a resource, and how it stands, if it is in order.
+    fn found_in_order(&self, resource: &Resource, memory: &Memory) -> Option<(Next, Standing)> {
+        let spec = resource.spec.as_ref().ok()?;
+        let Observation::Seen(Some(secret)) = &memory.observation else {
+            return None;
+        };
+        if memory.leftovers.iter().any(|name| *name != spec.secret_name) {
+            return None;
+        }
+        let region = self.context.aws.region();
+        let now = self.context.now();
+        let situation = Situation {
+            resource: &resource.key,
+            generation: resource.generation,
+            spec,
+            refresh_request: resource.refresh_request.as_deref(),
+            status: &memory.status.content,
+            region: region.is_known().then_some(&*region.name),
+            overdue: None,
+            now,
+        };
+        let found = in_order(resource, situation, secret)?;
+        let next = Next {
+            at: found.next,
+            instant: Instant::now() + since(now, found.next),
+        };
+        Some((next, found.standing))
+    }
+}
