@@ -20,6 +20,7 @@ use support::operator::OperatorCommand;
 use support::process::Process;
 use support::strict_aws::http::{HttpServer, clock};
 use support::strict_aws::{StrictAws, open_role};
+use support::wait_for;
 
 use crate::by_hand;
 use crate::processes;
@@ -36,6 +37,9 @@ const NAMESPACES: usize = 10;
 
 /// How many requests of the bench are under way at the same time.
 pub const CONCURRENCY: usize = 64;
+
+/// How long an operator may take to answer its first probe.
+const PROBES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An operator that is measured.
 pub struct Subject {
@@ -108,10 +112,32 @@ impl Ground {
         }
     }
 
-    /// Starts the operator and waits until it has nothing to do.
+    /// Starts the operator and waits until it knows everything and has nothing to do.
     pub async fn start_operator(&mut self) {
         self.launch_operator();
+        if self.answers_probes().await {
+            let what = "the operator that knows all resources and Secrets";
+            wait_for(what, Duration::from_secs(300), async || {
+                let (status, _) = http::get(&self.url("/readyz")).await?;
+                status.is_success().then_some(())
+            })
+            .await;
+        }
         self.at_rest().await;
+    }
+
+    /// Whether the operator is one that tells when it is ready. Another one may not be.
+    async fn answers_probes(&self) -> bool {
+        let answer = async {
+            while http::get(&self.url("/readyz")).await.is_none() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PROBES_TIMEOUT, answer).await.is_ok()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.command.http_address())
     }
 
     /// Starts the operator.
@@ -142,8 +168,7 @@ impl Ground {
 
     /// The operator's metrics, if it has any.
     pub async fn metrics(&self) -> Option<String> {
-        let url = format!("http://{}/metrics", self.command.http_address());
-        let (status, text) = http::get(&url).await?;
+        let (status, text) = http::get(&self.url("/metrics")).await?;
         status.is_success().then_some(text)
     }
 

@@ -1,7 +1,8 @@
 //! What the kernel tells of a process.
 //! <https://man7.org/linux/man-pages/man5/proc.5.html>
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -50,6 +51,33 @@ fn ticks(pid: u32) -> u64 {
         .into_iter()
         .filter_map(|field| fields.get(field)?.parse::<u64>().ok())
         .sum()
+}
+
+/// How much of a processor each thread has used so far, to the nanosecond. The time of a thread that ends is lost with it, so this is for
+/// short times in which little happens.
+pub fn threads(pid: u32) -> Threads {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap_or_else(|_| panic!("process {pid} is gone"));
+    let used = threads.filter_map(|thread| {
+        let thread = thread.ok()?;
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+        Some((thread.file_name(), Duration::from_nanos(nanoseconds)))
+    });
+    Threads(used.collect())
+}
+
+/// How much of a processor the threads of a process had used at some moment.
+pub struct Threads(HashMap<OsString, Duration>);
+
+impl Threads {
+    /// How much they have used since an earlier moment.
+    pub fn since(&self, before: &Self) -> Duration {
+        let used = self.0.iter().map(|(thread, now)| {
+            let before = before.0.get(thread).copied().unwrap_or_default();
+            now.saturating_sub(before)
+        });
+        used.sum()
+    }
 }
 
 /// Waits until a process does next to nothing any more.

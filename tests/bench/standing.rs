@@ -38,14 +38,13 @@ pub async fn scrape(table: &mut Table, column: usize, ground: &Ground, many: &st
 
 /// What it costs that they are there.
 pub async fn rest(table: &mut Table, column: usize, ground: &Ground, many: &str, length: Duration) {
-    progress(&format!("{} s at rest", length.as_secs()));
-    let processor = processes::processor(ground.pid());
-    let started = Instant::now();
+    let seconds = length.as_secs();
+    progress(&format!("{seconds} s at rest"));
+    let before = processes::threads(ground.pid());
     tokio::time::sleep(length).await;
-    let used = processes::processor(ground.pid()) - processor;
-    let what = format!("processor at rest, {many}, of one core");
-    let share = 100.0 * used.as_secs_f64() / started.elapsed().as_secs_f64();
-    table.put(column, &what, Unit::Percent, share);
+    let used = processes::threads(ground.pid()).since(&before);
+    let what = format!("processor at rest, {many}, in {seconds} s");
+    table.put(column, &what, Unit::Milliseconds, used.as_secs_f64() * 1000.0);
 }
 
 /// A restart over Secrets that are valid.

@@ -10,7 +10,6 @@ pub enum Unit {
     Seconds,
     MiB,
     Bytes,
-    Percent,
     PerSecond,
     Number,
 }
@@ -23,7 +22,6 @@ impl Unit {
             Self::Seconds => format!("{value:.1} s"),
             Self::MiB => format!("{:.1} MiB", value / 1024.0 / 1024.0),
             Self::Bytes => format!("{} B", grouped(value)),
-            Self::Percent => format!("{value:.2} %"),
             Self::PerSecond => format!("{value:.1}/s"),
             Self::Number => grouped(value),
         }
