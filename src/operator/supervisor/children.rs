@@ -202,8 +202,9 @@ impl SupervisorState {
 
     /// Stops the actor of a resource and forgets both. Its timer and its call in flight end with it.
     pub(super) fn stop(&mut self, uid: &Arc<str>, why: &str) {
-        // Its alarm goes with it.
+        // Its alarm goes with it, and its turn.
         let _ = self.take_rest(uid);
+        self.arrivals.leave(uid);
         let Some(child) = self.children.remove(uid) else {
             return;
         };
@@ -275,6 +276,7 @@ impl SupervisorState {
         let Some(uid) = self.actors.remove(&actor) else {
             return;
         };
+        self.arrivals.leave(&uid);
         let Some(child) = self.children.get_mut(&uid) else {
             return;
         };

@@ -1,9 +1,11 @@
 //! The supervisor: owns the watches and the set of role actors, one per resource UID.
 //!
 //! It starts an actor when a resource appears, hands it every change, stops it when the resource goes, and starts it again, later each
-//! time, when it fails ([`children`]). An actor that has nothing to do rests ([`resting`]) until its [alarm](alarms).
+//! time, when it fails ([`children`]). Many that come at once are taken up in turn ([`arrivals`]). An actor that has nothing to do rests
+//! ([`resting`]) until its [alarm](alarms).
 
 mod alarms;
+mod arrivals;
 mod children;
 mod clock;
 mod resting;
@@ -21,6 +23,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use self::alarms::Alarms;
+use self::arrivals::Arrivals;
 use self::children::Child;
 use self::clock::check_clock;
 use self::watches::{Watch, forward};
@@ -100,6 +103,8 @@ pub struct SupervisorState {
     wanted_secrets: BTreeSet<(Arc<str>, Box<str>, Arc<str>)>,
     /// When the actors that rest are to be started again.
     alarms: Alarms,
+    /// Those without credentials, that are taken up in turn.
+    arrivals: Arrivals,
     /// Where the actors report.
     reports: Reports,
     /// Whether resources are taken up, and not only got to know.
@@ -158,6 +163,7 @@ impl Actor for Supervisor {
             names: HashMap::new(),
             wanted_secrets: BTreeSet::new(),
             alarms: Alarms::default(),
+            arrivals: Arrivals::default(),
             reports: myself.get_derived(),
             takes_up: false,
             secrets_timeout: None,
@@ -193,7 +199,7 @@ impl Actor for Supervisor {
                 let _ = reply.send(state.snapshot());
             }
         }
-        Ok(())
+        state.admit(&myself).await
     }
 
     /// The role actors end before the supervisor has ended, and with them what they were doing.
@@ -231,7 +237,7 @@ impl Actor for Supervisor {
             }
             state.ended(&myself, actor.get_id(), &why);
         }
-        Ok(())
+        state.admit(&myself).await
     }
 }
 

@@ -26,7 +26,10 @@ impl SupervisorState {
             return Ok(());
         };
         match report {
-            RoleReport::Stands(standing) => child.standing = standing,
+            RoleReport::Stands(standing) => {
+                child.standing = standing;
+                self.arrivals.leave(&uid);
+            }
             RoleReport::Idle => {
                 if let Work::Awake(actor) = &child.work
                     && actor.cast(RoleMessage::MayRest).is_ok()

@@ -100,7 +100,11 @@ impl SupervisorState {
         };
         let mut memory = child.memory(self.secrets.is_listed());
         let Some((next, standing)) = self.found_in_order(&child.resource, &memory) else {
-            return self.start(myself, uid, Beginning::First(Box::new(memory))).await;
+            // Those that still have credentials go in the order in which these end, which the gate before AWS sees to.
+            return match child.standing.is_valid_at(self.context.now()) {
+                true => self.start(myself, uid, Beginning::First(Box::new(memory))).await,
+                false => self.take_up_in_turn(myself, uid).await,
+            };
         };
         memory.next = Some(next);
         let Some(rest) = Rest::of(&child.resource, &memory, Instant::now()) else {
