@@ -5,6 +5,7 @@ WORKDIR /build
 # The dependencies first: they change less often than the source. Cargo wants every member of the workspace, and every target that its
 # manifest names, to be there.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY tests/support/Cargo.toml tests/support/
 RUN for path in src/main.rs tests/support/src/lib.rs $(sed -n 's/^path = "\(.*\)"/\1/p' Cargo.toml); do \
       mkdir -p "$(dirname "$path")" && echo 'fn main() {}' > "$path"; \

@@ -5,6 +5,10 @@ use std::process::ExitCode;
 use aws_assume_role::cli::Configuration;
 use clap::Parser;
 
+/// It gives memory back that many resources at once needed for a moment.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     match Configuration::parse().execute() {
         Ok(()) => ExitCode::SUCCESS,

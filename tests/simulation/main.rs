@@ -19,7 +19,7 @@ use life::{Day, Setting};
 
 /// A month is millions of small objects.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable)

@@ -15,13 +15,13 @@ use crate::operator::role::Beginning;
 use crate::spec::{Format, Resource};
 
 /// How many first cycles there should be at the same time, over all queues.
-const PLACES: usize = 256;
+const PLACES: usize = 128;
 
 /// The most that one queue may have.
-const PLACES_MAX: usize = 64;
+const PLACES_MAX: usize = 32;
 
 /// What each queue may have, however many there are.
-const PLACES_MIN: usize = 8;
+const PLACES_MIN: usize = 4;
 
 /// The most queues that one namespace may have: whoever names many Regions must not have places for each.
 const QUEUES: u64 = 16;
@@ -75,10 +75,13 @@ impl Arrivals {
             Some(number) => drop(queue.waiting.remove(&number)),
             None => queue.begun -= 1,
         }
-        if queue.begun == 0 && queue.waiting.is_empty() {
-            self.queues.remove(&line);
-        } else {
+        if queue.begun > 0 || !queue.waiting.is_empty() {
             self.changed.push(line);
+            return;
+        }
+        self.queues.remove(&line);
+        if self.queues.is_empty() {
+            *self = Self::default();
         }
     }
 
