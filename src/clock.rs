@@ -1,8 +1,11 @@
-//! The wall clock, injected: expiry is a moment of wall-clock time, and a simulation brings a clock of its own.
+//! The clocks of the machine, injected: expiry is a moment of wall-clock time, a lease is a span of a clock that nobody sets, and a simulation
+//! brings clocks of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -12,13 +15,16 @@ const TOLERANCE: SignedDuration = SignedDuration::from_secs(5);
 /// The longest skew that one answer is enough for. A clock that nobody sets is off by minutes; hours are as likely to be a wrong `Date`.
 const BELIEVED: SignedDuration = SignedDuration::from_mins(15);
 
-/// Tells the time of day, in UTC.
+/// Tells the time.
 pub trait Clock: Send + Sync + 'static {
-    /// The present moment.
+    /// The time of day, in UTC.
     fn now(&self) -> Timestamp;
+
+    /// How long ago the machine was started. Nobody sets it, and it goes on while the machine is suspended.
+    fn since_boot(&self) -> Duration;
 }
 
-/// The machine's own clock.
+/// The machine's own clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -26,31 +32,50 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
     }
+
+    /// That of tokio and of the standard library stands still while the machine is suspended.
+    fn since_boot(&self) -> Duration {
+        // It begins at zero.
+        Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+    }
 }
 
-/// Two clocks, read at the same moment: one that never jumps, and the wall clock.
+/// The clocks, read at the same moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reading {
-    /// By the clock that never jumps. It stands still while the machine is suspended.
+    /// By the clock of the timers, which never jumps and stands still while the machine is suspended.
     pub instant: Instant,
+    /// By the one that goes on meanwhile.
+    pub since_boot: Duration,
     /// By the wall clock.
     pub wall: Timestamp,
 }
 
 impl Reading {
-    /// Reads both.
+    /// Reads all.
     #[must_use]
     pub fn of(clock: &dyn Clock) -> Self {
         Self {
             instant: Instant::now(),
+            since_boot: clock.since_boot(),
             wall: clock.now(),
         }
     }
 
-    /// How far the wall clock was set back between an earlier reading and this one. Negative if it leapt ahead.
+    /// How far the wall clock was set back between an earlier reading and this one. Negative if it was set forward. That the machine was
+    /// suspended is neither.
     #[must_use]
     pub fn set_back_since(&self, earlier: Self) -> SignedDuration {
-        let passed = self.instant.saturating_duration_since(earlier.instant);
+        self.behind(earlier, self.since_boot.saturating_sub(earlier.since_boot))
+    }
+
+    /// How far the wall clock fell behind the timers between an earlier reading and this one. Negative if the timers did.
+    #[must_use]
+    pub fn behind_timers_since(&self, earlier: Self) -> SignedDuration {
+        self.behind(earlier, self.instant.saturating_duration_since(earlier.instant))
+    }
+
+    fn behind(&self, earlier: Self, passed: Duration) -> SignedDuration {
         let passed = SignedDuration::try_from(passed).unwrap_or(SignedDuration::MAX);
         passed.saturating_sub(self.wall.duration_since(earlier.wall))
     }
@@ -124,10 +149,12 @@ impl Measured {
             Some(at) if at.instant > before.instant => at,
             _ => before,
         };
-        // A clock that was set back shows it. One that leapt ahead may have been right all the time: so it looks after a suspension.
-        let set_back = now.set_back_since(before).max(SignedDuration::ZERO);
+        // A clock that was set forward after it had been behind was put right. One that was not known to be behind may be right for the first
+        // time, so it is not taken for ahead: what is due would come too late.
+        let stepped = self.skew.saturating_add(now.set_back_since(before));
+        let least = self.skew.min(SignedDuration::ZERO);
         Self {
-            skew: self.skew.saturating_add(set_back),
+            skew: stepped.max(least),
             at: Some(now),
             ..self
         }
@@ -145,8 +172,6 @@ fn apart(answered: Timestamp, received: Timestamp) -> SignedDuration {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -160,8 +185,20 @@ mod tests {
         let begin = Instant::now();
         move |passed, wrong| Reading {
             instant: begin + Duration::from_secs(passed),
+            since_boot: Duration::from_secs(passed),
             wall: at(passed.cast_signed() + wrong),
         }
+    }
+
+    #[test]
+    fn the_time_since_the_start_of_the_machine_goes_on() {
+        let before = SystemClock.since_boot();
+        std::thread::sleep(Duration::from_millis(10));
+        let passed = SystemClock.since_boot() - before;
+        assert!(
+            before > Duration::ZERO && passed >= Duration::from_millis(10),
+            "{before:?}, {passed:?}"
+        );
     }
 
     #[test]
@@ -231,11 +268,41 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_ahead_may_have_been_a_suspension() {
+    fn a_clock_that_is_set_forward_may_be_right_for_the_first_time() {
         let read = readings();
         let skew = Skew::default();
-        skew.step(read(0, 0), read(10, 7200));
+        skew.step(read(0, -7200), read(10, 0));
         assert_eq!(skew.get().as_secs(), 0);
+    }
+
+    #[test]
+    fn a_clock_that_is_put_right_is_not_behind_any_more() {
+        let read = readings();
+        let skew = Skew::default();
+        skew.step(read(0, 0), read(10, -7200));
+        assert_eq!(skew.get().as_secs(), 7200);
+        skew.step(read(20, -7200), read(30, 0));
+        assert_eq!(skew.get().as_secs(), 0);
+        skew.measure(at(30), read(30, -300));
+        skew.step(read(40, -300), read(50, 3600));
+        assert_eq!(skew.get().as_secs(), 0, "and not ahead");
+        skew.measure(at(60), read(60, 600));
+        skew.step(read(60, 600), read(70, 1200));
+        assert_eq!(skew.get().as_secs(), -600);
+    }
+
+    #[test]
+    fn a_suspension_is_no_step() {
+        let read = readings();
+        let skew = Skew::default();
+        skew.measure(at(0), read(0, -600));
+        let slept = Reading {
+            instant: read(10, 0).instant,
+            ..read(7210, -600)
+        };
+        skew.step(read(0, -600), slept);
+        assert_eq!(skew.get().as_secs(), 600);
+        assert_eq!(slept.behind_timers_since(read(0, -600)).as_secs(), -7200);
     }
 
     proptest! {

@@ -15,6 +15,7 @@
 //! - [`secret`]: the Secret as it is to be and as it was seen. Pure.
 //! - [`spec`]: what a resource asks for, parsed and checked. Pure.
 //! - [`api`]: `AWSAssumeRole` as people write it.
+//! - [`fence`]: the leave to make calls, which ends when the lease does.
 //! - [`clock`], [`credentials`], [`errors`], [`digest`], [`transport`]: the time, types that cannot be printed, words for errors, hashes, the
 //!   way to a server.
 
@@ -26,6 +27,7 @@ pub mod cluster;
 pub mod credentials;
 pub mod digest;
 pub mod errors;
+pub mod fence;
 pub mod operator;
 pub mod refresh;
 pub mod secret;

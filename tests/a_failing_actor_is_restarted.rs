@@ -7,9 +7,10 @@ use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity, Region};
 use aws_assume_role::clock::SystemClock;
 use aws_assume_role::cluster::kube::KubeCluster;
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
+use aws_assume_role::fence::Fence;
 use aws_assume_role::operator::context::Context;
 use aws_assume_role::operator::renderer::Renderer;
-use aws_assume_role::operator::supervisor::Supervisor;
+use aws_assume_role::operator::supervisor::{Supervisor, SupervisorMessage};
 use aws_assume_role::telemetry::metrics::Metrics;
 use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -66,7 +67,7 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
         rate: 50.0,
         concurrency: 32,
     };
-    let cluster = KubeCluster::new(kube::Client::try_from(kube).unwrap(), "test");
+    let cluster = KubeCluster::new(kube::Client::try_from(kube).unwrap(), "test", Fence::open());
     let context = Context::open(
         aws.clone(),
         Arc::new(cluster),
@@ -77,6 +78,7 @@ async fn an_actor_that_panics_is_started_again_while_the_others_go_on() {
     );
     let context = context.await.unwrap();
     let (supervisor, ended) = Supervisor::spawn(None, Supervisor, context).await.unwrap();
+    supervisor.cast(SupervisorMessage::Lead).unwrap();
 
     world.apply("before", &map_spec("before")).unwrap();
     world.ready("before").await;

@@ -23,6 +23,8 @@ async fn traced_world(protocol: &str) -> (World, Jaeger) {
             .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
             .env("LOG_FORMAT", "json")
     });
+    // Before that it would look whether the Secret of a new resource is there.
+    world.operator_ready().await;
     (world, jaeger)
 }
 

@@ -1,6 +1,7 @@
 use aws_assume_role::api::AWSAssumeRoleStatus;
 use aws_assume_role::cluster::kube::KubeCluster;
 use aws_assume_role::cluster::{Cluster, ClusterError};
+use aws_assume_role::fence::Fence;
 use aws_assume_role::spec::ResourceKey;
 
 use support::fixtures::map_spec;
@@ -13,7 +14,7 @@ async fn one_of_a_resource_that_was_made_again_is_not_for_its_successor() {
     let world = World::without_operator().await;
     world.apply("again", &map_spec("again")).unwrap();
     let uid = world.resource("again").await.unwrap().metadata.uid.unwrap();
-    let cluster = KubeCluster::new(world.cluster.client(), "test");
+    let cluster = KubeCluster::new(world.cluster.client(), "test", Fence::open());
     let key = |name: &str, uid: &str| ResourceKey {
         namespace: "default".into(),
         name: name.into(),
@@ -25,13 +26,13 @@ async fn one_of_a_resource_that_was_made_again_is_not_for_its_successor() {
     };
 
     let earlier = key("again", "a-uid-of-before");
-    let refused = cluster.write_status(&earlier, &status).await;
+    let refused = cluster.write_status(&earlier, &status, None).await;
     assert!(matches!(refused, Err(ClusterError::Gone(_))), "{refused:?}");
-    let gone = cluster.write_status(&key("gone", &uid), &status).await;
+    let gone = cluster.write_status(&key("gone", &uid), &status, None).await;
     assert!(matches!(gone, Err(ClusterError::Gone(_))), "{gone:?}");
     assert_eq!(world.resource("again").await.unwrap().status, None);
 
-    cluster.write_status(&key("again", &uid), &status).await.unwrap();
+    cluster.write_status(&key("again", &uid), &status, None).await.unwrap();
     assert_eq!(world.resource("again").await.unwrap().status, Some(status));
 }
 

@@ -72,8 +72,15 @@ async fn in_a_namespace_that_is_being_deleted_aws_is_not_asked_and_nobody_is_war
         "--namespace=leaving",
         "--type=merge",
     ];
-    let patch: Vec<&str> = patch.into_iter().collect();
     let change = format!("--patch={script}");
+    let made = [
+        "wait",
+        "--for=create",
+        "--namespace=leaving",
+        "configmap/kube-root-ca.crt",
+        "--timeout=60s",
+    ];
+    world.cluster.kubectl_ok(&made);
     world.cluster.kubectl_ok(&[&patch[..], &[change.as_str()]].concat());
     world
         .cluster

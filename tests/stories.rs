@@ -37,4 +37,5 @@ mod the_operator_starts_again;
 mod the_operators_identity_changes;
 mod the_predecessors_are_taken_over;
 mod the_readme_is_true;
+mod two_replicas_take_turns;
 mod what_somebody_touched_heals_for_good;

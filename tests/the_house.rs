@@ -12,7 +12,7 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The rooms from top to bottom. Those of one floor do not use each other.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["cli"],
     &["operator"],
     &["telemetry"],
@@ -21,6 +21,7 @@ const FLOORS: [&[&str]; 13] = [
     &["secret"],
     &["spec"],
     &["api"],
+    &["fence"],
     &["clock"],
     &["credentials"],
     &["errors"],

@@ -44,9 +44,25 @@ pub struct Operator {
     #[arg(long, env = "HTTP_ADDRESS", default_value = "[::]:8080")]
     pub http_address: SocketAddr,
 
-    /// The name of this instance of the operator, shown in events: the pod's.
+    /// The name of this instance of the operator, shown in events and in the Lease: the pod's.
     #[arg(long, env = "POD_NAME", default_value = "aws-assume-role")]
     pub pod_name: String,
+
+    /// Whether it acts only while it holds a Lease, so that one of several replicas does at a time. Without it, it must be the only one.
+    #[arg(long, env = "LEADER_ELECTION", default_value_t = true, action = clap::ArgAction::Set)]
+    pub leader_election: bool,
+
+    /// The name of the Lease.
+    #[arg(
+        long,
+        env = "LEADER_ELECTION_LEASE_NAME",
+        default_value = "aws-assume-role-controller"
+    )]
+    pub leader_election_lease_name: String,
+
+    /// The namespace of the Lease: the pod's. Default: that of the kubeconfig or of the pod's ServiceAccount.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub leader_election_namespace: Option<String>,
 
     /// Whether to bring the custom resource definition up to this version's at the start, if that is allowed.
     #[arg(long, env = "UPGRADE_CRD", default_value_t = true, action = clap::ArgAction::Set)]

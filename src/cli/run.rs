@@ -17,10 +17,13 @@ use super::Operator;
 use crate::aws::identity::KnownIdentity;
 use crate::aws::sdk::SdkAws;
 use crate::clock::SystemClock;
-use crate::cluster::connection::connect;
+use crate::cluster::connection::{ConnectError, connect};
 use crate::cluster::crd;
 use crate::cluster::kube::KubeCluster;
+use crate::cluster::lease::kube::KubeLease;
+use crate::fence::Fence;
 use crate::operator::context::Context;
+use crate::operator::leader::{Leader, LeaderArguments, identity};
 use crate::operator::renderer::Renderer;
 use crate::operator::supervisor::{Supervisor, SupervisorMessage};
 use crate::telemetry;
@@ -87,21 +90,50 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
         true => Some(upgrade_crd(client.clone()).await),
         false => None,
     };
-    let aws = MeasuredAws::new(Arc::new(SdkAws::from_environment().await?), metrics.clone());
-    let cluster = MeasuredCluster::new(Arc::new(KubeCluster::new(client, &operator.pod_name)));
+    let clock = Arc::new(SystemClock);
+    let fence = match operator.leader_election {
+        true => Fence::new(clock.clone()),
+        false => Fence::open(),
+    };
+    let aws = MeasuredAws::new(
+        Arc::new(SdkAws::from_environment(fence.clone()).await?),
+        metrics.clone(),
+    );
+    let cluster = MeasuredCluster::new(Arc::new(KubeCluster::new(client, &operator.pod_name, fence.clone())));
     let context = Context::open(
         Arc::new(KnownIdentity::new(Arc::new(aws))),
         Arc::new(cluster),
-        Arc::new(SystemClock),
+        clock.clone(),
         operator.limits(),
         Renderer::start().await?,
         metrics,
     )
     .await?;
-    let context = Context { health, ..context };
-    let (supervisor, mut ended) = Supervisor::spawn(None, Supervisor, context).await?;
+    let context = Context {
+        health: health.clone(),
+        ..context
+    };
+    let (supervisor, ended) = Supervisor::spawn(None, Supervisor, context).await?;
     // It is set here only.
     let _ = running.set(supervisor.clone());
+    let (head, mut ended) = match operator.leader_election {
+        true => {
+            let arguments = LeaderArguments {
+                supervisor,
+                leases: Arc::new(lease(operator).await?),
+                fence,
+                clock,
+                health,
+                identity: identity(&operator.pod_name),
+            };
+            let (leader, ended) = Leader::spawn(None, Leader, arguments).await?;
+            (leader.get_cell(), ended)
+        }
+        false => {
+            supervisor.cast(SupervisorMessage::Lead)?;
+            (supervisor.get_cell(), ended)
+        }
+    };
 
     tokio::select! {
         _ = terminate.recv() => info!("told to stop"),
@@ -111,9 +143,20 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
             return Err("the supervisor ended by itself".into());
         }
     }
-    supervisor.stop_and_wait(None, Some(STOP_TIMEOUT)).await?;
+    head.stop_and_wait(None, Some(STOP_TIMEOUT)).await?;
     info!("stopped");
     Ok(())
+}
+
+/// The Lease, with connections of its own.
+async fn lease(operator: &Operator) -> Result<KubeLease, ConnectError> {
+    let namespace = operator.leader_election_namespace.as_deref();
+    let namespace = namespace.filter(|namespace| !namespace.is_empty());
+    Ok(KubeLease::new(
+        connect().await?,
+        namespace,
+        &operator.leader_election_lease_name,
+    ))
 }
 
 /// Brings the custom resource definition up to date before any status is written, which an older one would not take whole. An API server

@@ -1,8 +1,5 @@
 //! The cluster through kube's client. One client, and so one connection pool, serves all resources.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
-
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -13,68 +10,45 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::api::events::v1::Event as EventObject;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::{PartialObjectMeta, Request};
 use kube::{Api, Client, Resource as _};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
+use super::places::Places;
 use super::{Cluster, ClusterError, Event, SecretEvent, WatchEvent, event, watch};
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
 use crate::credentials::ExposeSecret;
+use crate::fence::Fence;
 use crate::secret::FIELD_MANAGER;
 use crate::secret::provenance::claimed;
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
-use crate::spec::ResourceKey;
-
-/// How long one call may take. The API server ends its own calls after a minute; past half of that another try is worth more.
-const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long the write of an event may take, the wait for a place included. It is worth no more.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How many events are written at the same time. They have places of their own, so that no Secret waits behind them.
-const EVENT_CONCURRENCY: usize = 4;
+use crate::spec::{ResourceKey, ResourceVersion};
 
 /// What the API server says of a JSON Patch whose test fails: that, and nothing of which test or which object. Whoever else refuses a status,
 /// the definition's schema or an admission webhook, has words of its own.
 /// <https://github.com/kubernetes/apimachinery/blob/v0.34.0/pkg/api/errors/errors.go> (`NewGenericServerResponse`)
 const UNAPPLIED: &str = "the server rejected our request due to an error in our request";
 
-/// How many calls are made at the same time. kube speaks HTTP/1.1, which has a connection for each.
-const CONCURRENCY: usize = 64;
-
-/// How many of them one namespace may have: one whose admission webhooks hang must leave places for the others.
-const NAMESPACE_CONCURRENCY: usize = 8;
-
-/// The places of the namespaces lie in so many drawers, by a hash of the name. Two namespaces in one share its places.
-const DRAWERS: usize = 1024;
-
 /// The cluster through kube's client.
 pub struct KubeCluster {
     client: Client,
     /// The reporting instance of events.
     instance: String,
-    places: Semaphore,
-    namespace_places: Vec<Semaphore>,
-    event_places: Semaphore,
-    namespace_event_places: Vec<Semaphore>,
+    places: Places,
 }
 
 type Metadata<K> = PartialObjectMeta<K>;
 
 impl KubeCluster {
-    /// Uses a client for everything. The instance is named in events.
+    /// Uses a client for everything. The instance is named in events. Each call but those of the watches passes the fence.
     #[must_use]
-    pub fn new(client: Client, instance: &str) -> Self {
+    pub fn new(client: Client, instance: &str, fence: Fence) -> Self {
         Self {
             client,
             instance: instance.to_owned(),
-            places: Semaphore::new(CONCURRENCY),
-            namespace_places: drawers(NAMESPACE_CONCURRENCY),
-            event_places: Semaphore::new(EVENT_CONCURRENCY),
-            namespace_event_places: drawers(1),
+            places: Places::new(fence),
         }
     }
 
@@ -84,6 +58,7 @@ impl KubeCluster {
 
     async fn get(&self, namespace: &str, name: &str) -> Result<Option<ObservedSecret>, ClusterError> {
         let found = self
+            .places
             .in_time(namespace, self.secrets(namespace).get_metadata_opt(name))
             .await?;
         Ok(found.map(|secret| ObservedSecret::new(secret.metadata)))
@@ -154,27 +129,14 @@ impl KubeCluster {
         let mut request = request.map_err(unbuilt)?;
         let accept = HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
         request.headers_mut().insert(ACCEPT, accept);
-        self.in_time(namespace, self.client.request(request)).await
-    }
-
-    /// Bounds a call in time, and how many are made at the same time: each has a connection of its own.
-    async fn in_time<T>(
-        &self,
-        namespace: &str,
-        call: impl Future<Output = Result<T, kube::Error>>,
-    ) -> Result<T, ClusterError> {
-        let _own_place = self.namespace_places[drawer(namespace)].acquire().await;
-        let _place = self.places.acquire().await;
-        match tokio::time::timeout(CALL_TIMEOUT, call).await {
-            Ok(result) => result.map_err(ClusterError::from),
-            Err(_) => Err(unanswered(CALL_TIMEOUT)),
-        }
+        self.places.in_time(namespace, self.client.request(request)).await
     }
 
     async fn repair(&self, repair: &Repair, over: &ObservedSecret) -> Result<ObservedSecret, ClusterError> {
         let api = self.secrets(&repair.namespace);
         let patch = Patch::Merge(repair.patch(over));
         let written = self
+            .places
             .in_time(
                 &repair.namespace,
                 api.patch_metadata(&repair.name, &patch_params(), &patch),
@@ -192,7 +154,7 @@ impl KubeCluster {
             ..DeleteParams::default()
         };
         let api = self.secrets(namespace);
-        match self.in_time(namespace, api.delete(name, &parameters)).await {
+        match self.places.in_time(namespace, api.delete(name, &parameters)).await {
             Ok(_) | Err(ClusterError::Gone(_)) => Ok(()),
             Err(error) => Err(error),
         }
@@ -216,36 +178,36 @@ impl KubeCluster {
         Ok(())
     }
 
-    /// Bounds the write of an event in time, the wait for a place included.
-    async fn beside<T>(
+    /// The status as a whole, and only if the resource of that name is still the one that is meant, and as it was seen.
+    async fn patch_status(
         &self,
-        namespace: &str,
-        write: impl Future<Output = Result<T, ClusterError>>,
-    ) -> Result<T, ClusterError> {
-        let placed = async {
-            let _own_place = self.namespace_event_places[drawer(namespace)].acquire().await;
-            let _place = self.event_places.acquire().await;
-            write.await
-        };
-        let written = tokio::time::timeout(EVENT_TIMEOUT, placed).await;
-        written.unwrap_or_else(|_| Err(unanswered(EVENT_TIMEOUT)))
-    }
-
-    async fn patch_status(&self, resource: &ResourceKey, status: &AWSAssumeRoleStatus) -> Result<(), ClusterError> {
-        // The status as a whole, and only if the resource of that name is still the one that is meant.
-        let patch: Patch<()> = Patch::Json(
-            serde_json::from_value(json!([
-                {"op": "test", "path": "/metadata/uid", "value": &*resource.uid},
-                {"op": "add", "path": "/status", "value": status},
-            ]))
-            .map_err(unbuilt)?,
-        );
-        let url = AWSAssumeRole::url_path(&(), Some(&resource.namespace));
-        let request = Request::new(url).patch_subresource("status", &resource.name, &patch_params(), &patch);
+        resource: &ResourceKey,
+        status: &AWSAssumeRoleStatus,
+        over: Option<ResourceVersion>,
+    ) -> Result<Option<ResourceVersion>, ClusterError> {
+        let test = |path: &str, value: String| json!({"op": "test", "path": path, "value": value});
+        let identity = test("/metadata/uid", resource.uid.to_string());
+        let version = over.map(|version| test("/metadata/resourceVersion", version.to_string()));
+        let whole = json!({"op": "add", "path": "/status", "value": status});
+        let operations = std::iter::once(identity).chain(version).chain([whole]).collect();
+        let patch: Patch<()> = Patch::Json(serde_json::from_value(operations).map_err(unbuilt)?);
+        let request = resource_request(resource).patch_subresource("status", &resource.name, &patch_params(), &patch);
         match self.send::<Metadata<AWSAssumeRole>>(&resource.namespace, request).await {
-            Ok(_) => Ok(()),
+            Ok(written) => Ok(ResourceVersion::of(&written.metadata)),
+            Err(ClusterError::Refused(message)) if message == UNAPPLIED && over.is_some() => {
+                Err(ClusterError::Changed(message))
+            }
             Err(ClusterError::Refused(message)) if message == UNAPPLIED => Err(ClusterError::Gone(message)),
             Err(error) => Err(error),
+        }
+    }
+
+    async fn get_version(&self, resource: &ResourceKey) -> Result<Option<ResourceVersion>, ClusterError> {
+        let request = resource_request(resource).get(&resource.name, &GetParams::default());
+        let found: Metadata<AWSAssumeRole> = self.send(&resource.namespace, request).await?;
+        match found.metadata.uid.as_deref() == Some(&resource.uid) {
+            true => Ok(ResourceVersion::of(&found.metadata)),
+            false => Err(ClusterError::Gone("another one has its name".to_owned())),
         }
     }
 }
@@ -304,8 +266,16 @@ impl Cluster for KubeCluster {
         &'a self,
         resource: &'a ResourceKey,
         status: &'a AWSAssumeRoleStatus,
-    ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        self.patch_status(resource, status).boxed()
+        over: Option<ResourceVersion>,
+    ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
+        self.patch_status(resource, status, over).boxed()
+    }
+
+    fn resource_version<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+    ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
+        self.get_version(resource).boxed()
     }
 
     fn create_event<'a>(
@@ -313,7 +283,8 @@ impl Cluster for KubeCluster {
         resource: &'a ResourceKey,
         event: &'a Event,
     ) -> BoxFuture<'a, Result<String, ClusterError>> {
-        self.beside(&resource.namespace, self.post_event(resource, event))
+        self.places
+            .beside(&resource.namespace, self.post_event(resource, event))
             .boxed()
     }
 
@@ -323,28 +294,18 @@ impl Cluster for KubeCluster {
         name: &'a str,
         count: i32,
     ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        self.beside(&resource.namespace, self.patch_event(resource, name, count))
+        self.places
+            .beside(&resource.namespace, self.patch_event(resource, name, count))
             .boxed()
     }
-}
-
-fn drawers(places: usize) -> Vec<Semaphore> {
-    (0..DRAWERS).map(|_| Semaphore::new(places)).collect()
-}
-
-fn drawer(namespace: &str) -> usize {
-    let mut hasher = DefaultHasher::new();
-    namespace.hash(&mut hasher);
-    // The remainder is less than a thousand.
-    (hasher.finish() % DRAWERS as u64) as usize
 }
 
 fn secret_request(namespace: &str) -> Request {
     Request::new(Secret::url_path(&(), Some(namespace)))
 }
 
-fn unanswered(timeout: Duration) -> ClusterError {
-    ClusterError::Unavailable(format!("no answer within {} s", timeout.as_secs()))
+fn resource_request(resource: &ResourceKey) -> Request {
+    Request::new(AWSAssumeRole::url_path(&(), Some(&resource.namespace)))
 }
 
 /// A request that could not be put together. What was to be in it is not said.

@@ -7,7 +7,9 @@ pub mod crd;
 pub mod error;
 pub mod event;
 pub mod kube;
+pub mod lease;
 mod listening;
+mod places;
 pub mod watch;
 
 use futures::future::BoxFuture;
@@ -15,7 +17,7 @@ use futures::stream::BoxStream;
 
 use crate::api::AWSAssumeRoleStatus;
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
-use crate::spec::{Resource, ResourceKey};
+use crate::spec::{Resource, ResourceKey, ResourceVersion};
 pub use error::ClusterError;
 pub use event::Event;
 
@@ -80,15 +82,27 @@ pub trait Cluster: Send + Sync + 'static {
         observed: &'a ObservedSecret,
     ) -> BoxFuture<'a, Result<(), ClusterError>>;
 
-    /// Replaces the status of a resource that must still be that very one.
+    /// Replaces the status of a resource that must still be that very one and, where a version is given, have that version. Gives the version
+    /// that it has then.
     ///
     /// # Errors
-    /// [`ClusterError::Gone`] when it is not.
+    /// [`ClusterError::Gone`] when it is another one, [`ClusterError::Changed`] when it has another version: [`Self::resource_version`] tells
+    /// which.
     fn write_status<'a>(
         &'a self,
         resource: &'a ResourceKey,
         status: &'a AWSAssumeRoleStatus,
-    ) -> BoxFuture<'a, Result<(), ClusterError>>;
+        over: Option<ResourceVersion>,
+    ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>>;
+
+    /// The version of a resource as it is now.
+    ///
+    /// # Errors
+    /// [`ClusterError::Gone`] when it is not there, or another one has its name.
+    fn resource_version<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+    ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>>;
 
     /// Publishes an event of a resource. Gives the name of the object.
     ///

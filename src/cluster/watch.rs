@@ -18,6 +18,7 @@ use tracing::warn;
 use super::listening::{WATCH_SECONDS, listening};
 use super::{SecretEvent, WatchEvent};
 use crate::api::AWSAssumeRole;
+use crate::errors::FailureLog;
 use crate::secret::{MANAGED_BY_LABEL, ObservedSecret};
 use crate::spec::{Resource, ResourceKey};
 
@@ -32,9 +33,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
 /// After so long without a failure the next one is the first again.
 const FORGIVEN: Duration = Duration::from_secs(15);
-
-/// How often the same failure is logged again while it lasts.
-const LOG_AGAIN: Duration = Duration::from_secs(60);
 
 /// Watches the resources of all namespaces.
 pub(super) fn resources(client: Client) -> BoxStream<'static, WatchEvent> {
@@ -82,30 +80,13 @@ pub(super) fn secrets(client: Client) -> BoxStream<'static, SecretEvent> {
     stream::select(heard.map(|()| SecretEvent::Heard), events).boxed()
 }
 
-fn configuration() -> watcher::Config {
+pub(super) fn configuration() -> watcher::Config {
     watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE_SIZE)
-}
-
-/// Keeps the log readable: attempts follow each other within seconds, for as long as the API server is away.
-#[derive(Default)]
-struct FailureLog(Option<(Instant, String)>);
-
-impl FailureLog {
-    fn is_news(&mut self, error: &str) -> bool {
-        if let Some((logged, last)) = &self.0
-            && last == error
-            && logged.elapsed() < LOG_AGAIN
-        {
-            return false;
-        }
-        self.0 = Some((Instant::now(), error.to_owned()));
-        true
-    }
 }
 
 /// The pauses after failures.
 #[derive(Default)]
-struct Pauses {
+pub(super) struct Pauses {
     failures: u32,
     last: Option<Instant>,
 }
@@ -191,14 +172,5 @@ mod tests {
         assert!(pause >= LONGEST_PAUSE / 2, "{pause:?}");
         tokio::time::advance(FORGIVEN + Duration::from_secs(1)).await;
         assert!(pauses.next().unwrap() <= FIRST_PAUSE);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_failure_that_lasts_is_logged_once_a_minute() {
-        let mut log = FailureLog::default();
-        assert!(log.is_news("refused") && !log.is_news("refused"));
-        assert!(log.is_news("silent"));
-        tokio::time::advance(LOG_AGAIN).await;
-        assert!(log.is_news("silent") && !log.is_news("silent"));
     }
 }

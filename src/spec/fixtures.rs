@@ -37,6 +37,7 @@ pub(crate) fn resource(spec: Spec) -> Resource {
     Resource {
         key: key(),
         generation: 1,
+        version: None,
         spec: Ok(spec),
         refresh_request: None,
         status: None,

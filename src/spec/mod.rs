@@ -18,7 +18,7 @@ use thiserror::Error;
 use self::ecr::{EcrRepository, NotAnEcrRepository};
 use self::role::RoleReference;
 use crate::api::{AWSAssumeRoleSpec, SecretType};
-pub use resource::{REFRESH_ANNOTATION, Resource, ResourceKey};
+pub use resource::{REFRESH_ANNOTATION, Resource, ResourceKey, ResourceVersion};
 pub use session::{InvalidSession, SessionRequest};
 
 /// `durationSeconds` where none is given: the shortest that AWS allows.

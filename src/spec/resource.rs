@@ -1,8 +1,10 @@
 //! A resource as the operator sees it: which one it is, what it asks for, and the status that it carries.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use super::{InvalidSpec, Spec, excerpt};
@@ -19,6 +21,8 @@ pub struct Resource {
     pub key: ResourceKey,
     /// `metadata.generation`, which counts the changes of the spec.
     pub generation: i64,
+    /// `metadata.resourceVersion`, which grows with every change. Unknown where it is no number.
+    pub version: Option<ResourceVersion>,
     /// What it asks for, or why that cannot be read.
     pub spec: Result<Spec, InvalidSpec>,
     /// The value of [`REFRESH_ANNOTATION`], or the hash of one that is long.
@@ -27,6 +31,26 @@ pub struct Resource {
     pub status: Option<Box<AWSAssumeRoleStatus>>,
     /// Whether it is being deleted (`metadata.deletionTimestamp`).
     pub terminating: bool,
+}
+
+/// A version of an object: a whole number that grows.
+/// <https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ResourceVersion(NonZeroU64);
+
+impl ResourceVersion {
+    /// That of an object, where it is a number.
+    #[must_use]
+    pub fn of(metadata: &ObjectMeta) -> Option<Self> {
+        let version = metadata.resource_version.as_deref()?;
+        version.parse().ok().map(Self)
+    }
+}
+
+impl fmt::Display for ResourceVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// A resource's name, and the identity that a resource of the same name made later does not have. It goes wherever the resource goes, so a
@@ -80,6 +104,7 @@ impl Resource {
         Self {
             spec: Spec::from_api(&key, &resource.spec),
             generation: resource.metadata.generation.unwrap_or_default(),
+            version: ResourceVersion::of(&resource.metadata),
             refresh_request: resource
                 .annotations()
                 .get(REFRESH_ANNOTATION)
@@ -96,6 +121,7 @@ impl Resource {
         Self {
             key: ResourceKey::of(object),
             generation: object.meta().generation.unwrap_or_default(),
+            version: ResourceVersion::of(object.meta()),
             // It may quote what could not be read, however much that is.
             spec: Err(InvalidSpec::Unreadable(excerpt(error))),
             refresh_request: None,

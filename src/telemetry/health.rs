@@ -31,7 +31,7 @@ pub struct WatchHealth {
 pub struct Heartbeat {
     /// When it was given.
     pub at: Instant,
-    /// How the watches were.
+    /// How the watches were: that on the resources, and that on their Secrets.
     pub watches: [WatchHealth; 2],
 }
 
@@ -82,6 +82,13 @@ impl Health {
         Ok("ok")
     }
 
+    /// Waits until the supervisor knows all resources.
+    pub async fn resources_listed(&self) {
+        let is_listed = |heartbeat: &Option<Heartbeat>| heartbeat.is_some_and(|heartbeat| heartbeat.watches[0].listed);
+        // It cannot be closed: this is a copy of it.
+        let _ = self.0.subscribe().wait_for(is_listed).await;
+    }
+
     fn current(&self) -> Result<Option<Heartbeat>, String> {
         let heartbeat = *self.0.borrow();
         match heartbeat.map(|heartbeat| heartbeat.at.elapsed()) {
@@ -96,6 +103,8 @@ impl Health {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     fn beat(health: &Health, listed: bool, heard: Instant) {
@@ -129,6 +138,7 @@ mod tests {
         beat(&health, false, start);
         assert_eq!(health.alive(), Ok("ok"));
         assert!(health.ready().unwrap_err().contains("not listed"));
+        assert!(health.resources_listed().now_or_never().is_none());
         tokio::time::advance(Duration::from_secs(121)).await;
         beat(&health, true, start);
         assert_eq!(health.alive(), Ok("ok"));
@@ -136,5 +146,6 @@ mod tests {
         assert_eq!(silent, "the watch on the resources has heard nothing for 121 s");
         beat(&health, true, Instant::now());
         assert_eq!(health.ready(), Ok("ok"));
+        assert!(health.resources_listed().now_or_never().is_some());
     }
 }

@@ -11,7 +11,7 @@ use super::spans;
 use crate::api::AWSAssumeRoleStatus;
 use crate::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
-use crate::spec::ResourceKey;
+use crate::spec::{ResourceKey, ResourceVersion};
 
 /// A [`Cluster`] whose calls show in traces.
 pub struct MeasuredCluster(Arc<dyn Cluster>);
@@ -118,8 +118,16 @@ impl Cluster for MeasuredCluster {
         &'a self,
         resource: &'a ResourceKey,
         status: &'a AWSAssumeRoleStatus,
-    ) -> BoxFuture<'a, Result<(), ClusterError>> {
-        within_unless_gone(spans::status_write(), self.0.write_status(resource, status))
+        over: Option<ResourceVersion>,
+    ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
+        within_unless_gone(spans::status_write(), self.0.write_status(resource, status, over))
+    }
+
+    fn resource_version<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+    ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
+        within_unless_gone(spans::resource_read(), self.0.resource_version(resource))
     }
 
     fn create_event<'a>(

@@ -147,6 +147,12 @@ pub fn secret_delete(secret: &str) -> Span {
     named(api_call!("secret.delete", "DELETE"), secret)
 }
 
+/// A look at the version of a resource that somebody changed while its status was written.
+#[must_use]
+pub fn resource_read() -> Span {
+    api_call!("resource.read", "GET")
+}
+
 /// A write of the status.
 #[must_use]
 pub fn status_write() -> Span {

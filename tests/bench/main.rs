@@ -39,6 +39,9 @@ mod life;
 #[path = "../simulation/place.rs"]
 mod place;
 #[allow(dead_code)]
+#[path = "../simulation/process.rs"]
+mod process;
+#[allow(dead_code)]
 #[path = "../simulation/time.rs"]
 mod time;
 

@@ -19,6 +19,12 @@ pub struct Figures {
     pub worst_recovery: Option<u64>,
     /// The longest time until another identity of the operator was used once it was to be had, in seconds.
     pub worst_identity: Option<u64>,
+    /// How often a replica took over from another.
+    pub takeovers: u64,
+    /// The longest time until one did after the one before was gone from one moment to the next, in milliseconds.
+    pub worst_takeover: Option<i64>,
+    /// The longest time until one did after the one before was told to stop, in milliseconds.
+    pub worst_hand_over: Option<i64>,
     /// The longest that a resource of those who mean well waited for its first credentials while nothing excused it, in seconds.
     pub slowest_newcomer: i64,
     /// The most calls for one resource within a minute.
@@ -65,6 +71,9 @@ impl Figures {
         for (reason, number) in &other.statuses {
             *self.statuses.entry(reason.clone()).or_default() += number;
         }
+        self.takeovers += other.takeovers;
+        self.worst_takeover = self.worst_takeover.max(other.worst_takeover);
+        self.worst_hand_over = self.worst_hand_over.max(other.worst_hand_over);
         self.slowest_newcomer = self.slowest_newcomer.max(other.slowest_newcomer);
         self.busiest_minute = self.busiest_minute.max(other.busiest_minute);
         self.worst_identity = self.worst_identity.max(other.worst_identity);
@@ -84,7 +93,7 @@ impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} refreshes, {} things injected, expired although avoidable {} s, excused {}, smallest margin {} s, worst recovery {} s, of the identity {} s, slowest newcomer {} s, busiest minute of a resource {} calls; injected {:?}; calls {:?}; statuses {:?}",
+            "{} refreshes, {} things injected, expired although avoidable {} s, excused {}, smallest margin {} s, worst recovery {} s, of the identity {} s, {} takeovers, the slowest after {} ms, when told after {} ms, slowest newcomer {} s, busiest minute of a resource {} calls; injected {:?}; calls {:?}; statuses {:?}",
             self.refreshes,
             self.injected(),
             self.expired_seconds,
@@ -92,6 +101,9 @@ impl fmt::Display for Figures {
             self.smallest_margin.unwrap_or_default(),
             self.worst_recovery.unwrap_or_default(),
             self.worst_identity.unwrap_or_default(),
+            self.takeovers,
+            self.worst_takeover.unwrap_or_default(),
+            self.worst_hand_over.unwrap_or_default(),
             self.slowest_newcomer,
             self.busiest_minute,
             self.faults,

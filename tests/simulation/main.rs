@@ -11,6 +11,7 @@ mod checks;
 mod figures;
 mod life;
 mod place;
+mod process;
 mod time;
 
 use aws_assume_role::aws::gate::Limits;

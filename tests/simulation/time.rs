@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use aws_assume_role::clock::Clock;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -64,5 +65,9 @@ impl Time {
 impl Clock for Time {
     fn now(&self) -> Timestamp {
         Time::now(self) + SignedDuration::from_secs(self.lie.load(Ordering::SeqCst))
+    }
+
+    fn since_boot(&self) -> Duration {
+        self.begin.elapsed()
     }
 }

@@ -25,6 +25,8 @@ use rustls::pki_types::pem::PemObject;
 use thiserror::Error;
 use tracing::{info, warn};
 
+use crate::fence::Fence;
+
 /// The variable that names a file of certificate authorities for AWS.
 /// <https://docs.aws.amazon.com/cli/latest/userguide/cli-configure-envvars.html#envvars-list-AWS_CA_BUNDLE>
 const CA_BUNDLE: &str = "AWS_CA_BUNDLE";
@@ -96,6 +98,11 @@ pub(super) fn client() -> Result<SharedHttpClient, InvalidSetting> {
         http,
         exceptions: Arc::new(Exceptions::new(&no_proxy)),
     }))
+}
+
+/// A client whose calls pass the fence, each just before it is sent.
+pub(super) fn fenced(client: SharedHttpClient, fence: Fence) -> SharedHttpClient {
+    SharedHttpClient::new(Fenced { client, fence })
 }
 
 /// A client whose calls go through a proxy.
@@ -174,6 +181,37 @@ fn usable(text: &[u8], path: &str) -> Vec<CertificateDer<'static>> {
 fn pem(certificate: &CertificateDer<'_>) -> String {
     let text = BASE64_STANDARD.encode(certificate);
     format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
+}
+
+/// Another client or connector, with a fence before it.
+struct Fenced<T> {
+    client: T,
+    fence: Fence,
+}
+
+impl<T: fmt::Debug> fmt::Debug for Fenced<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.client.fmt(f)
+    }
+}
+
+impl HttpClient for Fenced<SharedHttpClient> {
+    fn http_connector(&self, settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Fenced {
+            client: self.client.http_connector(settings, components),
+            fence: self.fence.clone(),
+        })
+    }
+}
+
+impl HttpConnector for Fenced<SharedHttpConnector> {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (client, fence) = (self.client.clone(), self.fence.clone());
+        HttpConnectorFuture::new(async move {
+            fence.pass().await;
+            client.call(request).await
+        })
+    }
 }
 
 /// The ways to AWS, and who is reached directly although there is a proxy.

@@ -30,6 +30,7 @@ use self::region::CurrentRegion;
 use super::error::Operation;
 use super::{AssumeRole, Aws, AwsError, Identity, Region};
 use crate::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
+use crate::fence::Fence;
 
 /// How long a connection to AWS may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,15 +48,16 @@ pub struct SdkAws {
 }
 
 impl SdkAws {
-    /// Sets the clients up from AWS's own environment variables, profiles and instance metadata. Asks nobody for credentials yet.
+    /// Sets the clients up from AWS's own environment variables, profiles and instance metadata. Asks nobody for credentials yet. Each call
+    /// passes the fence, but for those by which the operator finds its own credentials and its Region.
     ///
     /// # Errors
     /// When a proxy or a bundle of certificates is set and cannot be used: without it the calls would go where they must not.
-    pub async fn from_environment() -> Result<Self, InvalidSetting> {
+    pub async fn from_environment(fence: Fence) -> Result<Self, InvalidSetting> {
         let http_client = http::client()?;
         let region = CurrentRegion::find(http_client.clone()).await;
         let config = aws_config::defaults(BehaviorVersion::latest())
-            .http_client(http_client.clone())
+            .http_client(http::fenced(http_client.clone(), fence))
             .region(sdk_region(&region.get()))
             .retry_config(RetryConfig::disabled())
             .timeout_config(

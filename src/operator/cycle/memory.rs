@@ -11,7 +11,7 @@ use crate::api::AWSAssumeRoleStatus;
 use crate::refresh::plan::due_of;
 use crate::secret::ObservedSecret;
 use crate::spec::template::TemplateError;
-use crate::spec::{Resource, Spec};
+use crate::spec::{Resource, ResourceVersion, Spec};
 
 /// What is remembered of a resource between its cycles. A cycle takes it and gives it back.
 #[derive(Clone, Debug, Default)]
@@ -78,6 +78,7 @@ impl Memory {
             status: Status {
                 content: status,
                 written: true,
+                over: None,
             },
             ..Self::default()
         }
@@ -101,6 +102,9 @@ pub struct Status {
     pub content: AWSAssumeRoleStatus,
     /// Whether it is stored so.
     pub written: bool,
+    /// The version of the resource over which the next one is written: a status that comes too late, from a leader that is none any more, is not
+    /// taken.
+    pub over: Option<ResourceVersion>,
 }
 
 /// When a cycle is due: by AWS's clock, and by one that never jumps.

@@ -31,7 +31,7 @@ pub use memory::{Memory, Next, Observation, Status};
 /// A new resource whose credentials take longer is said to be worked on. Usually they are there before that could be written.
 const PENDING_AFTER: Duration = Duration::from_millis(500);
 
-/// How often a write is tried anew because the Secret changed under it.
+/// How often a write is tried because what it is about changed under it.
 const WRITE_ATTEMPTS: usize = 4;
 
 /// One cycle of one resource.
@@ -58,12 +58,33 @@ pub struct Report {
 }
 
 impl Status {
-    /// Stores it, once. A failure leaves it to be stored later. A resource that is gone, or another one by now, needs no status.
+    /// The resource was seen so. What is seen may be older than what was written.
+    pub fn see(&mut self, resource: &Resource) {
+        self.over = self.over.max(resource.version);
+    }
+
+    /// Stores it. A failure leaves it to be stored later. A resource that is gone, or another one by now, needs no status.
     pub async fn write(&mut self, context: &Context, resource: &ResourceKey) {
-        match context.cluster.write_status(resource, &self.content).await {
+        match self.try_write(context, resource).await {
             Ok(()) | Err(ClusterError::Gone(_)) => self.written = true,
             Err(error) => warn!("the status was not written: {error}"),
         }
+    }
+
+    /// Whoever changes something else on the resource does not keep the status from being written.
+    async fn try_write(&mut self, context: &Context, resource: &ResourceKey) -> Result<(), ClusterError> {
+        let cluster = &context.cluster;
+        for _ in 1..WRITE_ATTEMPTS {
+            match cluster.write_status(resource, &self.content, self.over).await {
+                Err(ClusterError::Changed(_)) => self.over = cluster.resource_version(resource).await?,
+                written => {
+                    self.over = written?;
+                    return Ok(());
+                }
+            }
+        }
+        self.over = cluster.write_status(resource, &self.content, self.over).await?;
+        Ok(())
     }
 }
 
@@ -227,6 +248,7 @@ impl Cycle {
         let mut status = Status {
             content: pending(before, self.facts()),
             written: false,
+            over: self.memory.status.over,
         };
         let (context, resource) = (self.context.clone(), self.resource.key.clone());
         Some(Box::pin(async move {
@@ -240,10 +262,8 @@ impl Cycle {
         if status == self.memory.status.content && self.memory.status.written {
             return;
         }
-        self.memory.status = Status {
-            content: status,
-            written: false,
-        };
+        self.memory.status.content = status;
+        self.memory.status.written = false;
         self.memory.status.write(&self.context, &self.resource.key).await;
     }
 

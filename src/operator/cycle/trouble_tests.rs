@@ -6,7 +6,7 @@ use crate::api::{ConditionType, Reason};
 use crate::aws::gate::{Class, Entry, Quota};
 use crate::operator::fixtures::{Call, World, at, pass, unavailable};
 use crate::spec::Format;
-use crate::spec::fixtures::{resource, spec};
+use crate::spec::fixtures::{key, resource, spec};
 
 #[tokio::test(start_paused = true)]
 async fn credentials_that_end_while_the_cycle_waits_at_the_gate_are_not_ready_from_that_moment_on() {
@@ -111,6 +111,53 @@ async fn an_operator_that_is_stopping_says_nothing_of_a_resource() {
     assert_eq!(world.cluster.take_calls(), [Call::Observe, Call::Probe]);
     assert_eq!(report.event, None);
     assert!(matches!(failure(report), Failure::Stopping(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_is_written_over_the_resource_as_it_is_whoever_changed_it() {
+    let world = World::new().await;
+    let mut status = first(&world, &plain()).await.memory.status;
+    world.cluster.take_calls();
+    status.write(&world.context, &key()).await;
+    assert_eq!(world.cluster.take_calls(), [Call::Status], "it knows its own write");
+
+    world.cluster.touch_resource("mine");
+    status.written = false;
+    status.write(&world.context, &key()).await;
+    assert!(status.written);
+    let calls = world.cluster.take_calls();
+    assert_eq!(calls, [Call::Status, Call::Version, Call::Status]);
+
+    world.cluster.touch_resource("mine");
+    let version = world.context.cluster.resource_version(&key()).await.unwrap();
+    status.see(&Resource { version, ..plain() });
+    world.cluster.take_calls();
+    status.write(&world.context, &key()).await;
+    assert_eq!(world.cluster.take_calls(), [Call::Status], "it has seen the change");
+    // The word of an earlier change comes late.
+    status.see(&plain());
+    assert_eq!(
+        status.over,
+        world.context.cluster.resource_version(&key()).await.unwrap()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_resource_that_keeps_changing_has_its_status_written_later() {
+    let world = World::new().await;
+    let mut status = first(&world, &plain()).await.memory.status;
+    let changed = || ClusterError::Changed("it has another version".to_owned());
+    world
+        .cluster
+        .fail(Call::Status, std::iter::repeat_with(changed).take(WRITE_ATTEMPTS));
+    status.written = false;
+    status.write(&world.context, &key()).await;
+    assert!(!status.written);
+    let gone = ClusterError::Gone("mine".to_owned());
+    world.cluster.fail(Call::Status, [changed()]);
+    world.cluster.fail(Call::Version, [gone]);
+    status.write(&world.context, &key()).await;
+    assert!(status.written, "nobody needs it");
 }
 
 #[tokio::test(start_paused = true)]

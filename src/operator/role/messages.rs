@@ -12,7 +12,7 @@ use crate::operator::cycle::{Memory, Report, Status};
 use crate::refresh::events::LastEvent;
 use crate::refresh::standing::Standing;
 use crate::secret::ObservedSecret;
-use crate::spec::Resource;
+use crate::spec::{Resource, ResourceVersion};
 
 /// The messages of a role actor.
 #[derive(Debug)]
@@ -73,6 +73,8 @@ pub struct RoleArguments {
     pub context: Context,
     /// The resource.
     pub resource: Arc<Resource>,
+    /// Its version as it was last seen.
+    pub version: Option<ResourceVersion>,
     /// How often its actor was started again.
     pub restarts: u32,
     /// What it begins with.

@@ -104,6 +104,7 @@ impl Actor for RoleActor {
         let RoleArguments {
             context,
             resource,
+            version,
             restarts,
             beginning,
             reports,
@@ -132,10 +133,12 @@ impl Actor for RoleActor {
         match beginning {
             Beginning::First(memory) => {
                 state.memory = *memory;
+                state.memory.status.over = version;
                 state.start_cycle(&myself, Trigger::Created);
             }
             Beginning::Rested(rest) => {
                 state.wake(*rest);
+                state.memory.status.over = version;
                 state.set_timer(&myself);
             }
         }
@@ -243,6 +246,7 @@ impl RoleState {
         }
         self.postponed = None;
         self.memory.leftovers.append(&mut self.meanwhile.leftovers);
+        self.memory.status.see(&self.resource);
         let cycle = Cycle::new(
             self.context.clone(),
             self.resource.clone(),
@@ -270,6 +274,7 @@ impl RoleState {
         let context = self.context.clone();
         let resource = self.resource.key.clone();
         let mut status = self.memory.status.clone();
+        status.see(&self.resource);
         self.run(myself, |number| async move {
             let write = status.write(&context, &resource);
             write.instrument(spans::status_again(&resource)).await;

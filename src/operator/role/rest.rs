@@ -95,6 +95,15 @@ impl Rest {
         &self.status
     }
 
+    /// The Secret as it was last seen, if there was one.
+    #[must_use]
+    pub fn secret(&self) -> Option<&Packed<ObservedSecret>> {
+        match &self.secret {
+            RestingSecret::Seen(secret) => Some(secret),
+            RestingSecret::Absent | RestingSecret::Unknown => None,
+        }
+    }
+
     /// The wall clock jumped: the sooner of what the clocks say is the safe moment.
     pub fn clock_stepped(&mut self, now: Timestamp) {
         if let Some(next) = &mut self.next {
@@ -134,6 +143,7 @@ impl Rest {
             status: Status {
                 content: self.status.unpack().unwrap_or_default(),
                 written: true,
+                over: None,
             },
             next: self.next,
             overdue: self.overdue,

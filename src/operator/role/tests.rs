@@ -63,6 +63,7 @@ impl Role {
         let arguments = RoleArguments {
             context: world.context.clone(),
             resource: Arc::new(resource.clone()),
+            version: None,
             restarts: 0,
             beginning: Beginning::First(Box::default()),
             reports: listener.get_derived(),

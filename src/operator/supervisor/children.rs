@@ -1,4 +1,4 @@
-//! The role actors of the supervisor: how they start, stop, and start again after a failure.
+//! What the supervisor knows of each resource, and the role actors: how they start, stop, and start again after a failure.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::operator::role::rest::Rest;
 use crate::operator::role::{Beginning, RoleActor, RoleArguments, RoleMessage};
 use crate::refresh::standing::Standing;
 use crate::secret::ObservedSecret;
-use crate::spec::{Resource, ResourceKey};
+use crate::spec::{Resource, ResourceKey, ResourceVersion};
 
 /// The pause before an actor that failed is started again, doubled with each failure.
 const RESTART: Duration = Duration::from_secs(1);
@@ -34,10 +34,12 @@ pub(super) struct Child {
     pub(super) resource: Arc<Resource>,
     /// The status that the watch showed last, unless what is left of its actor has it.
     pub(super) status: Option<Packed<AWSAssumeRoleStatus>>,
+    /// The version of the resource that the watch showed last.
+    version: Option<ResourceVersion>,
     pub(super) work: Work,
     /// When its actor was last started after a failure, or first.
     started: Instant,
-    failures: u32,
+    pub(super) failures: u32,
     /// How often its actor failed, since the operator started.
     restarts: u32,
     /// The names of the Secrets that it controls, as the watch shows them.
@@ -75,6 +77,7 @@ impl Child {
         Self {
             standing: Standing::at_first(&resource, status),
             status: Packed::new(status),
+            version: resource.version,
             resource,
             work: Work::Waiting(None),
             started: Instant::now(),
@@ -131,6 +134,10 @@ impl SupervisorState {
         let status = resource.status.take().unwrap_or_default();
         let resource = Arc::new(resource);
         if let Some(child) = self.children.get_mut(&uid) {
+            child.version = resource.version;
+            if matches!(child.work, Work::Waiting(_)) {
+                child.standing = Standing::at_first(&resource, &status);
+            }
             // What is left of an actor that rests has the status too.
             if !matches!(child.work, Work::Resting(_)) {
                 child.status = Packed::new(&status);
@@ -153,7 +160,7 @@ impl SupervisorState {
         let child = Child::new(resource, &status);
         let can_wait = child.can_wait(self.context.now());
         self.children.insert(uid.clone(), child);
-        if self.takes_up || (self.resources.is_listed() && !can_wait) {
+        if self.takes_up() || (self.takes_up_urgent() && !can_wait) {
             self.take_up(myself, &uid).await?;
         }
         Ok(())
@@ -172,6 +179,7 @@ impl SupervisorState {
         let arguments = RoleArguments {
             context: self.context.clone(),
             resource: child.resource.clone(),
+            version: child.version,
             restarts: child.restarts,
             beginning,
             reports: self.reports.clone(),

@@ -24,11 +24,10 @@ impl SupervisorState {
         let skew = self.context.skew.get();
         let measured = (skew - self.skew_seen).abs() > CLOCK_TOLERANCE;
         self.skew_seen = skew;
-        let (instant, wall) = self.clock_seen;
-        let seen = Reading { instant, wall };
+        let seen = self.clock_seen;
         let now = Reading::of(&*self.context.clock);
-        self.clock_seen = (now.instant, now.wall);
-        if now.set_back_since(seen).abs() <= CLOCK_TOLERANCE {
+        self.clock_seen = now;
+        if now.behind_timers_since(seen).abs() <= CLOCK_TOLERANCE {
             if measured {
                 info!(
                     skew_seconds = skew.as_secs(),
@@ -39,8 +38,8 @@ impl SupervisorState {
             return;
         }
         self.context.skew.step(seen, now);
-        let passed = now.instant.saturating_duration_since(instant);
-        let shown = now.wall.duration_since(wall);
+        let passed = now.instant.saturating_duration_since(seen.instant);
+        let shown = now.wall.duration_since(seen.wall);
         warn!(
             passed_seconds = passed.as_secs(),
             shown_seconds = shown.as_secs(),

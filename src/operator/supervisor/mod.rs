@@ -1,13 +1,15 @@
-//! The supervisor: owns the watches and the set of role actors, one per resource UID.
+//! The supervisor: owns the watches, what they tell, and the set of role actors, one per resource UID.
 //!
-//! It starts an actor when a resource appears, hands it every change, stops it when the resource goes, and starts it again, later each
-//! time, when it fails ([`children`]). Many that come at once are taken up in turn ([`arrivals`]). An actor that has nothing to do rests
-//! ([`resting`]) until its [alarm](alarms).
+//! The watches go on from the start. There are actors only while it leads ([`leading`]): it starts one when a resource appears, hands it every
+//! change, stops it when the resource goes, and starts it again, later each time, when it fails ([`children`]). Many that come at once are
+//! taken up in turn ([`arrivals`]). An actor that has nothing to do rests ([`resting`]) until its [alarm](alarms). While it stands by it knows
+//! the same of each resource and does nothing about it, so that it can lead from one moment to the next.
 
 mod alarms;
 mod arrivals;
 mod children;
 mod clock;
+mod leading;
 mod resting;
 mod taking_up;
 mod watches;
@@ -16,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use k8s_openapi::jiff::SignedDuration;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
@@ -30,6 +32,7 @@ use self::watches::{Watch, forward};
 use super::context::Context;
 use super::role::{CyclePanicked, Reports, RoleMessage, RoleReport};
 use crate::aws::Region;
+use crate::clock::Reading;
 use crate::cluster::{SecretEvent, WatchEvent};
 use crate::secret::ObservedSecret;
 use crate::telemetry::health::Heartbeat;
@@ -54,7 +57,11 @@ pub enum SupervisorMessage {
     SecretWatched(SecretEvent),
     /// A watch has ended, which none ever should.
     WatchEnded,
-    /// The resources are to be taken up, also if the Secrets are not listed yet.
+    /// From now on this operator acts: it leads.
+    Lead,
+    /// From now on it does not. The answer comes when no actor is left.
+    StandBy(RpcReplyPort<()>),
+    /// The resources may be taken up, also if the Secrets are not listed yet.
     TakeUp,
     /// The pause before starting the actor of that UID again is over.
     Restart(Arc<str>),
@@ -107,15 +114,17 @@ pub struct SupervisorState {
     arrivals: Arrivals,
     /// Where the actors report.
     reports: Reports,
-    /// Whether resources are taken up, and not only got to know.
-    takes_up: bool,
+    /// Whether it acts, and not only watches.
+    leads: bool,
+    /// Whether the Secrets are known, or have taken too long to be listed. Resources are taken up then.
+    knows_secrets: bool,
     /// Ends the wait for the list of the Secrets.
     secrets_timeout: Option<AbortOnDropHandle<()>>,
     resources: Watch,
     secrets: Watch,
     /// The operator's own Region, as it was last seen.
     region_seen: Region,
-    clock_seen: (Instant, Timestamp),
+    clock_seen: Reading,
     /// How far AWS's clock was from the operator's when that was last looked at.
     skew_seen: SignedDuration,
     _resource_watch: AbortOnDropHandle<()>,
@@ -155,7 +164,7 @@ impl Actor for Supervisor {
             secret_watch: None,
             _clock: check_clock(&myself),
             region_seen: context.aws.region(),
-            clock_seen: (Instant::now(), context.clock.now()),
+            clock_seen: Reading::of(&*context.clock),
             skew_seen: context.skew.get(),
             context,
             children: BTreeMap::new(),
@@ -165,7 +174,8 @@ impl Actor for Supervisor {
             alarms: Alarms::default(),
             arrivals: Arrivals::default(),
             reports: myself.get_derived(),
-            takes_up: false,
+            leads: false,
+            knows_secrets: false,
             secrets_timeout: None,
             resources: Watch::new(now),
             secrets: Watch::new(now),
@@ -184,7 +194,12 @@ impl Actor for Supervisor {
             SupervisorMessage::Watched(event) => state.watched(&myself, *event).await?,
             SupervisorMessage::SecretWatched(event) => state.secret_watched(&myself, event).await?,
             SupervisorMessage::WatchEnded => return Err(WatchEnded.into()),
-            SupervisorMessage::TakeUp => state.take_up_all(&myself).await?,
+            SupervisorMessage::Lead => state.lead(&myself).await?,
+            SupervisorMessage::StandBy(reply) => {
+                state.stand_by().await?;
+                let _ = reply.send(());
+            }
+            SupervisorMessage::TakeUp => state.secrets_known(&myself).await?,
             SupervisorMessage::Restart(uid) => state.restart(&myself, &uid).await?,
             SupervisorMessage::Alarm => state.alarm(&myself).await?,
             SupervisorMessage::Reported(actor, report) => state.reported(&myself, actor, report).await?,
@@ -264,7 +279,6 @@ impl SupervisorState {
                 for uid in gone {
                     self.stop(&uid, "it is not in the list any more");
                 }
-                self.context.metrics.leader.set(1);
                 if self.secret_watch.is_none() {
                     let secrets = self.context.cluster.watch_secrets();
                     self.secret_watch = Some(forward(secrets, myself, SupervisorMessage::SecretWatched));
@@ -272,6 +286,7 @@ impl SupervisorState {
                     self.take_up_urgent(myself).await?;
                 }
                 self.beat();
+                self.show_leadership();
                 info!(resources = self.children.len(), "the resources are listed");
             }
             WatchEvent::Applied(resource) => self.seen(myself, resource).await?,
@@ -307,9 +322,7 @@ impl SupervisorState {
                 }
                 self.beat();
                 self.secrets_timeout = None;
-                if !self.takes_up {
-                    self.take_up_all(myself).await?;
-                }
+                self.secrets_known(myself).await?;
             }
             SecretEvent::Applied(secret) => {
                 for uid in self.concerned(&secret) {
@@ -390,6 +403,8 @@ fn failure(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     }
 }
 
+#[cfg(test)]
+mod leading_tests;
 #[cfg(test)]
 mod resting_tests;
 #[cfg(test)]

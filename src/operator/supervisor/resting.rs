@@ -127,6 +127,8 @@ impl SupervisorState {
                     }
                 }
             }
+            // What is taken up later is looked at then.
+            Work::Waiting(known) if matches!(message, RoleMessage::SecretNotListed) => *known = None,
             Work::Resting(_) | Work::Waiting(_) | Work::Failed { .. } => {}
         }
         Ok(())

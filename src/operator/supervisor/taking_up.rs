@@ -33,7 +33,10 @@ impl Child {
             Work::Waiting(Some(secret)) => secret.unpack().map(|secret| Observation::Seen(Some(Arc::new(secret)))),
             // A new one, then. Its Secret is made without a look, and looked at if there is one after all.
             Work::Waiting(None)
-                if secrets_are_listed && status.secret_name.is_none() && !self.resource.is_suspended() =>
+                if secrets_are_listed
+                    && status.secret_name.is_none()
+                    && self.secrets.is_empty()
+                    && !self.resource.is_suspended() =>
             {
                 Some(Observation::Seen(None))
             }
@@ -53,14 +56,15 @@ impl SupervisorState {
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        let now = self.context.now();
-        self.take_up_those(myself, |child| !child.can_wait(now)).await?;
+        if self.takes_up_urgent() {
+            let now = self.context.now();
+            self.take_up_those(myself, |child| !child.can_wait(now)).await?;
+        }
         Ok(())
     }
 
     /// Takes up the resources that wait for it.
     pub(super) async fn take_up_all(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
-        self.takes_up = true;
         let uids = self.take_up_those(myself, |_| true).await?;
         let in_order = uids.iter().filter(|uid| {
             let child = self.children.get(*uid);

@@ -10,7 +10,7 @@ use crate::spec::{Format, Resource, ResourceKey, Spec};
 /// A supervisor over a world in memory, and what it said when it failed.
 pub(super) struct Running {
     pub(super) world: World,
-    supervisor: ActorRef<SupervisorMessage>,
+    pub(super) supervisor: ActorRef<SupervisorMessage>,
     ended: JoinHandle<()>,
     failures: mpsc::UnboundedReceiver<String>,
 }
@@ -45,7 +45,14 @@ impl Actor for Observer {
 }
 
 impl Running {
+    /// One that leads.
     pub(super) async fn start() -> Self {
+        let running = Self::standing_by().await;
+        running.supervisor.cast(SupervisorMessage::Lead).unwrap();
+        running
+    }
+
+    pub(super) async fn standing_by() -> Self {
         let world = World::new().await;
         let (sender, failures) = mpsc::unbounded_channel();
         let (observer, _) = Observer::spawn(None, Observer, sender).await.unwrap();
@@ -100,7 +107,7 @@ impl Running {
         settle().await;
     }
 
-    fn is_ready(&self) -> bool {
+    pub(super) fn is_ready(&self) -> bool {
         self.world.context.health.ready().is_ok()
     }
 
@@ -124,7 +131,7 @@ impl Running {
         self.failures.recv().await.unwrap()
     }
 
-    fn restarts(&self) -> u64 {
+    pub(super) fn restarts(&self) -> u64 {
         self.world.context.metrics.actor_restarts.get()
     }
 }

@@ -5,18 +5,18 @@ use std::time::Duration;
 use aws_assume_role::api::AWSAssumeRoleStatus;
 use aws_assume_role::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
-use aws_assume_role::spec::ResourceKey;
-use futures::channel::mpsc::unbounded;
+use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 
 use super::ApiServer;
 use super::storage::State;
+use super::watches::ALONE;
 use crate::place::Place;
 
 /// What becomes of a call.
-enum Fate {
+pub(super) enum Fate {
     Done,
     Lost,
 }
@@ -33,7 +33,7 @@ impl ApiServer {
     }
 
     /// Decides what becomes of a call, and takes the time that it takes.
-    async fn fate(&self) -> Result<Fate, ClusterError> {
+    pub(super) async fn fate(&self) -> Result<Fate, ClusterError> {
         tokio::task::yield_now().await;
         let (down, fate) = {
             let mut state = self.state();
@@ -83,19 +83,11 @@ impl ApiServer {
 
 impl Cluster for ApiServer {
     fn watch(&self) -> BoxStream<'static, WatchEvent> {
-        let (sender, receiver) = unbounded();
-        let mut state = self.state();
-        state.resource_watches = vec![sender];
-        state.list_resources();
-        receiver.boxed()
+        self.watch_of(ALONE).boxed()
     }
 
     fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        let (sender, receiver) = unbounded();
-        let mut state = self.state();
-        state.secret_watches = vec![sender];
-        state.list_secrets();
-        receiver.boxed()
+        self.secret_watch_of(ALONE).boxed()
     }
 
     fn observe_secret<'a>(
@@ -211,23 +203,19 @@ impl Cluster for ApiServer {
         &'a self,
         resource: &'a ResourceKey,
         status: &'a AWSAssumeRoleStatus,
-    ) -> BoxFuture<'a, Result<(), ClusterError>> {
+        over: Option<ResourceVersion>,
+    ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
         let known = resource.uid.clone();
         let place = Place::new(&resource.namespace, &resource.name);
         self.call(move |state| {
-            let mut stored = state
-                .resources
-                .get(&place)
-                .cloned()
-                .ok_or_else(|| ClusterError::Gone(resource.name.to_string()))?;
-            if stored.metadata.uid.as_deref() != Some(&*resource.uid) {
-                return Err(ClusterError::Gone("another one".to_owned()));
+            let mut stored = state.this_very(resource)?;
+            if over.is_some() && over != ResourceVersion::of(&stored.metadata) {
+                return Err(ClusterError::Changed("it has another version".to_owned()));
             }
             self.checks
                 .status_written(&known, stored.status.as_ref(), status, self.time.now());
             stored.status = Some(status.clone());
-            state.put_resource(&place, stored);
-            Ok(())
+            Ok(ResourceVersion::of(&state.put_resource(&place, stored).metadata))
         })
         .inspect(|answer| {
             if matches!(answer, Err(ClusterError::Unavailable(_))) {
@@ -235,5 +223,13 @@ impl Cluster for ApiServer {
             }
         })
         .boxed()
+    }
+
+    fn resource_version<'a>(
+        &'a self,
+        resource: &'a ResourceKey,
+    ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
+        self.call(move |state| Ok(ResourceVersion::of(&state.this_very(resource)?.metadata)))
+            .boxed()
     }
 }

@@ -2,7 +2,9 @@
 //! account of who wrote what.
 
 mod calls;
+mod connection;
 mod hands;
+mod lease;
 mod storage;
 mod watches;
 mod writes;
@@ -16,9 +18,12 @@ use aws_assume_role::spec::{REFRESH_ANNOTATION, ResourceKey};
 
 use crate::checks::Checks;
 use crate::place::Place;
+use crate::process::Process;
 use crate::time::Time;
 
+pub use connection::Connection;
 pub use hands::{Forgery, Trace};
+use lease::StoredLease;
 use storage::State;
 pub use storage::Stored;
 pub use watches::Watches;
@@ -41,6 +46,7 @@ impl ApiServer {
                 secrets: BTreeMap::new(),
                 resource_watches: Vec::new(),
                 secret_watches: Vec::new(),
+                lease: StoredLease::default(),
                 resources_silent: false,
                 secrets_silent: false,
                 down: false,
@@ -49,6 +55,14 @@ impl ApiServer {
             })),
             checks,
             time,
+        }
+    }
+
+    /// The way of a process to it.
+    pub fn connect(&self, process: &Process) -> Connection {
+        Connection {
+            server: self.clone(),
+            process: process.clone(),
         }
     }
 

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use aws_assume_role::api::AWSAssumeRole;
 use aws_assume_role::cluster::{ClusterError, SecretEvent, WatchEvent};
 use aws_assume_role::secret::{MANAGED_BY_LABEL, ObservedSecret};
-use aws_assume_role::spec::Resource;
+use aws_assume_role::spec::{Resource, ResourceKey};
 use futures::channel::mpsc::UnboundedSender;
 
+use super::lease::StoredLease;
 use crate::place::Place;
 
 /// A Secret as it is stored.
@@ -68,8 +69,10 @@ pub(super) struct State {
     pub(super) number: u64,
     pub(super) resources: BTreeMap<Place, AWSAssumeRole>,
     pub(super) secrets: BTreeMap<Place, Stored>,
-    pub(super) resource_watches: Vec<UnboundedSender<WatchEvent>>,
-    pub(super) secret_watches: Vec<UnboundedSender<SecretEvent>>,
+    /// Each with the number of the process that watches.
+    pub(super) resource_watches: Vec<(u64, UnboundedSender<WatchEvent>)>,
+    pub(super) secret_watches: Vec<(u64, UnboundedSender<SecretEvent>)>,
+    pub(super) lease: StoredLease,
     /// Nothing of resources reaches a watch until they are listed again.
     pub(super) resources_silent: bool,
     /// Nothing of Secrets reaches a watch until they are listed again.
@@ -96,10 +99,18 @@ impl State {
         seen
     }
 
-    pub(super) fn put_resource(&mut self, place: &Place, mut resource: AWSAssumeRole) {
+    pub(super) fn put_resource(&mut self, place: &Place, mut resource: AWSAssumeRole) -> &AWSAssumeRole {
         resource.metadata.resource_version = Some(self.next_version());
         self.tell(WatchEvent::Applied(Resource::from_resource(&resource)));
         self.resources.insert(place.clone(), resource);
+        &self.resources[place]
+    }
+
+    /// The resource that is meant, and no other of its name.
+    pub(super) fn this_very(&self, resource: &ResourceKey) -> Result<AWSAssumeRole, ClusterError> {
+        let stored = self.resources.get(&Place::new(&resource.namespace, &resource.name));
+        let same = stored.filter(|stored| stored.metadata.uid.as_deref() == Some(&resource.uid));
+        same.cloned().ok_or_else(|| ClusterError::Gone(resource.to_string()))
     }
 
     pub(super) fn put_secret(&mut self, place: &Place, mut secret: Stored) -> ObservedSecret {

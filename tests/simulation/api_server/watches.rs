@@ -2,9 +2,13 @@
 
 use aws_assume_role::cluster::{SecretEvent, WatchEvent};
 use aws_assume_role::spec::Resource;
+use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
 use super::ApiServer;
 use super::storage::State;
+
+/// The number of a process that shares its work with no other.
+pub(super) const ALONE: u64 = 0;
 
 /// One of the operator's watches, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +19,28 @@ pub enum Watches {
 }
 
 impl ApiServer {
+    /// What a process hears of the resources.
+    pub(super) fn watch_of(&self, process: u64) -> UnboundedReceiver<WatchEvent> {
+        let (sender, receiver) = unbounded();
+        let mut state = self.state();
+        if !state.resources_silent {
+            state.list_resources_to(&sender);
+        }
+        state.resource_watches.push((process, sender));
+        receiver
+    }
+
+    /// What it hears of the Secrets.
+    pub(super) fn secret_watch_of(&self, process: u64) -> UnboundedReceiver<SecretEvent> {
+        let (sender, receiver) = unbounded();
+        let mut state = self.state();
+        if !state.secrets_silent {
+            state.list_secrets_to(&sender);
+        }
+        state.secret_watches.push((process, sender));
+        receiver
+    }
+
     /// The watches hear nothing any more.
     pub fn silence(&self, watches: Watches) {
         let mut state = self.state();
@@ -27,29 +53,24 @@ impl ApiServer {
         self.checks.all_statuses_unknown();
         let mut state = self.state();
         if std::mem::take(&mut state.resources_silent) {
-            state.list_resources();
+            for (_, watch) in &state.resource_watches {
+                state.list_resources_to(watch);
+            }
+            state.tell_lease();
         }
         if std::mem::take(&mut state.secrets_silent) {
-            state.list_secrets();
+            for (_, watch) in &state.secret_watches {
+                state.list_secrets_to(watch);
+            }
         }
     }
 
-    /// The operator is gone, and with it its watches, and what it knew of Secrets.
-    pub fn drop_watches(&self) {
+    /// A process is gone, and with it its watches.
+    pub fn drop_watches(&self, process: u64) {
         let mut state = self.state();
-        state.resource_watches.clear();
-        state.secret_watches.clear();
-        state.resources_silent = false;
-        state.secrets_silent = false;
-        for secret in state.secrets.values_mut() {
-            let forged = secret.spoilt.is_some()
-                && secret
-                    .seen
-                    .provenance
-                    .as_ref()
-                    .is_some_and(|known| known.others.is_empty());
-            secret.forged_unseen |= forged;
-        }
+        state.resource_watches.retain(|(number, _)| *number != process);
+        state.secret_watches.retain(|(number, _)| *number != process);
+        state.lease.forget_watch(process);
     }
 
     /// Whether the operator learns at once what happens to resources.
@@ -60,40 +81,55 @@ impl ApiServer {
 }
 
 impl State {
+    /// Whoever acts from now on does not know what the one before knew of Secrets.
+    pub(super) fn forget_who_led(&mut self) {
+        for secret in self.secrets.values_mut() {
+            let forged = secret.spoilt.is_some()
+                && secret
+                    .seen
+                    .provenance
+                    .as_ref()
+                    .is_some_and(|known| known.others.is_empty());
+            secret.forged_unseen |= forged;
+        }
+    }
+
     pub(super) fn tell(&mut self, event: WatchEvent) {
         if !self.resources_silent {
             self.resource_watches
-                .retain(|watch| watch.unbounded_send(event.clone()).is_ok());
+                .retain(|(_, watch)| watch.unbounded_send(event.clone()).is_ok());
         }
     }
 
     pub(super) fn tell_secret(&mut self, event: &SecretEvent) {
         if !self.secrets_silent {
             self.secret_watches
-                .retain(|watch| watch.unbounded_send(event.clone()).is_ok());
+                .retain(|(_, watch)| watch.unbounded_send(event.clone()).is_ok());
         }
     }
 
-    pub(super) fn list_resources(&mut self) {
-        self.tell(WatchEvent::ListStarted);
-        let all: Vec<_> = self.resources.values().map(Resource::from_resource).collect();
-        for watched in all {
-            self.tell(WatchEvent::Listed(watched));
+    fn list_resources_to(&self, watch: &UnboundedSender<WatchEvent>) {
+        let all = self.resources.values().map(Resource::from_resource);
+        let listed = all.map(WatchEvent::Listed);
+        for event in [WatchEvent::ListStarted]
+            .into_iter()
+            .chain(listed)
+            .chain([WatchEvent::ListDone])
+        {
+            // Whoever does not hear it is gone.
+            let _ = watch.unbounded_send(event);
         }
-        self.tell(WatchEvent::ListDone);
     }
 
-    pub(super) fn list_secrets(&mut self) {
-        self.tell_secret(&SecretEvent::ListStarted);
-        let all: Vec<_> = self
-            .secrets
-            .values()
-            .filter(|secret| secret.is_labelled())
-            .map(|secret| secret.seen.clone())
-            .collect();
-        for secret in all {
-            self.tell_secret(&SecretEvent::Listed(Box::new(secret)));
+    fn list_secrets_to(&self, watch: &UnboundedSender<SecretEvent>) {
+        let all = self.secrets.values().filter(|secret| secret.is_labelled());
+        let listed = all.map(|secret| SecretEvent::Listed(Box::new(secret.seen.clone())));
+        for event in [SecretEvent::ListStarted]
+            .into_iter()
+            .chain(listed)
+            .chain([SecretEvent::ListDone])
+        {
+            let _ = watch.unbounded_send(event);
         }
-        self.tell_secret(&SecretEvent::ListDone);
     }
 }

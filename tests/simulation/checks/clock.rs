@@ -1,35 +1,42 @@
 //! What is promised of the time: where the operator's clock is right and AWS has said so, nothing moves it.
 
-use aws_assume_role::clock::Skew;
 use k8s_openapi::jiff::Timestamp;
 
 use super::Checks;
+use crate::process::Process;
 
 impl Checks {
-    /// Another operator has another idea of its clock.
-    pub fn watch_skew(&self, skew: Skew) {
+    /// AWS answered a process, and said what time it was. Another process has another idea of its clock.
+    pub fn told_time(&self, process: &Process, answered: Option<Timestamp>) {
+        let right = answered.is_some_and(|answered| answered.as_second() == self.seconds());
+        let second = i64::try_from(self.time.seconds()).unwrap();
         let mut state = self.state();
-        state.skew = Some(skew);
-        state.told = None;
+        let known = state.told.take().filter(|(known, _)| known.number == process.number);
+        state.told = match right {
+            true => Some((process.clone(), second)),
+            false => known,
+        };
     }
 
-    /// AWS answered the operator, and said what time it was.
-    pub fn told_time(&self, answered: Option<Timestamp>) {
-        if answered.is_some_and(|answered| answered.as_second() == self.seconds()) {
-            let second = i64::try_from(self.time.seconds()).unwrap();
-            self.state().told = Some(second);
-        }
+    /// Whether a process takes its clock for behind, and AWS has not told it the time since somebody set it. One that stands by hears nothing of
+    /// AWS, and what it makes of a clock that is set back errs on the side of refreshing too soon.
+    pub(super) fn is_misled(&self, process: &Process) -> bool {
+        let settled = self.time.settled();
+        let told = self.state().told.clone();
+        let was_told = told.is_some_and(|(known, told)| known.number == process.number && told > settled);
+        !was_told && process.skew().is_some_and(|skew| !skew.get().is_zero())
     }
 
     /// Checks from time to time that no single answer moved it.
     pub fn check_skew(&self) {
         let settled = self.time.settled();
         let state = self.state();
-        if self.time.lies() || state.told.is_none_or(|told| told <= settled) {
-            return;
-        }
-        let skew = state.skew.as_ref().map(|skew| skew.get().as_secs()).unwrap_or_default();
+        let told = state.told.clone();
         drop(state);
+        let Some((process, _)) = told.filter(|(_, told)| !self.time.lies() && *told > settled) else {
+            return;
+        };
+        let skew = process.skew().map(|skew| skew.get().as_secs()).unwrap_or_default();
         if skew != 0 {
             self.fail(&format!(
                 "the operator takes its clock for {skew} s behind, and it is right"

@@ -3,6 +3,7 @@
 mod calls;
 mod clock;
 mod identity;
+mod leading;
 mod outages;
 mod secrets;
 mod statuses;
@@ -10,15 +11,16 @@ mod statuses;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use aws_assume_role::clock::Skew;
 use support::strict_aws::StrictAws;
 
 use crate::figures::Figures;
 use crate::place::Place;
+use crate::process::Process;
 use crate::time::Time;
 
 use calls::Calls;
 use identity::Recovery;
+use leading::Leading;
 use outages::Outages;
 use secrets::HeldCredentials;
 
@@ -42,10 +44,9 @@ struct State {
     calls: BTreeMap<String, Calls>,
     deleted: BTreeSet<String>,
     identity: Recovery,
-    /// What the operator thinks of its clock.
-    skew: Option<Skew>,
-    /// When AWS last told it the right time.
-    told: Option<i64>,
+    leading: Leading,
+    /// The process that AWS told the right time, and when that was last.
+    told: Option<(Process, i64)>,
     /// The resources whose status may be written again as it is stored, because the operator cannot know that it is.
     unknown_statuses: BTreeSet<String>,
     /// The latest events, to be printed when a promise is broken.
@@ -71,7 +72,7 @@ impl Checks {
             calls: BTreeMap::new(),
             deleted: BTreeSet::new(),
             identity: Recovery::default(),
-            skew: None,
+            leading: Leading::default(),
             told: None,
             unknown_statuses: BTreeSet::new(),
             history: VecDeque::new(),

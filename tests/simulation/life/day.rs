@@ -65,7 +65,7 @@ impl Life {
         if let Some(limit) = day.limit {
             self.aws.throttle(limit, limit);
         }
-        self.start_operator().await;
+        self.start_alone().await;
         let first = u64::try_from(day.lifetime).unwrap();
         self.sleep_until(first).await;
         self.aws.count_seconds();

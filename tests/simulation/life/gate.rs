@@ -24,7 +24,7 @@ impl Life {
         // Nobody can avoid it.
         self.checks.begin_outage("gate");
         self.populate(setting);
-        self.start_operator().await;
+        self.start_alone().await;
         while self.time.seconds() < setting.days * 86_400 {
             tokio::time::sleep(Duration::from_secs(30)).await;
             self.check_ended();

@@ -6,18 +6,16 @@ mod faults;
 mod gate;
 mod hands;
 mod hostile;
-mod operator;
 mod people;
+mod replicas;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_assume_role::aws::gate::Limits;
-use aws_assume_role::operator::supervisor::SupervisorMessage;
 use fastrand::Rng;
-use ractor::ActorRef;
-use tokio::task::JoinHandle;
 
 use crate::api_server::ApiServer;
 use crate::checks::Checks;
@@ -26,12 +24,12 @@ use crate::place::{HOSTILE, NAMESPACES, Place};
 use crate::time::Time;
 use support::fixtures::ACCESS_KEY_ID;
 use support::strict_aws::StrictAws;
-use support::strict_aws::in_process::InProcess;
 use support::strict_aws::own_keys::OwnKeys;
 
 use faults::AwsFaults;
 use hostile::LASTING;
-use operator::{WatchedAws, silence_planted_panics};
+use replicas::Replica;
+use way::silence_planted_panics;
 
 pub use day::{Day, DayFigures};
 
@@ -104,6 +102,7 @@ fn in_virtual_time<T>(life: impl Future<Output = T>) -> T {
 }
 
 struct Life {
+    seed: u64,
     random: Rng,
     time: Time,
     aws: StrictAws,
@@ -111,8 +110,9 @@ struct Life {
     limits: Limits,
     api: ApiServer,
     checks: Checks,
-    operator: Option<(ActorRef<SupervisorMessage>, JoinHandle<()>)>,
-    way: Arc<WatchedAws>,
+    replicas: Vec<Replica>,
+    /// How many there have been.
+    processes: u64,
     owners: Arc<Mutex<BTreeMap<String, String>>>,
     aws_down: Arc<Mutex<bool>>,
     aws_faults: Arc<Mutex<bool>>,
@@ -146,27 +146,17 @@ impl Life {
         };
         aws.inject_faults(move |request| faults.next(request));
         let keys = OwnKeys::new(ACCESS_KEY_ID);
-        let way = Arc::new(WatchedAws {
-            aws: InProcess {
-                aws: aws.clone(),
-                keys: keys.clone(),
-                latency: Duration::from_millis(80),
-            },
-            checks: checks.clone(),
-            owners: owners.clone(),
-            faults: aws_faults.clone(),
-            random: Mutex::new(Rng::with_seed(setting.seed ^ 0xACE)),
-        });
         Self {
             api: ApiServer::new(setting.seed, checks.clone(), time.clone()),
+            seed: setting.seed,
             random,
             time,
             aws,
             keys,
             limits: setting.limits,
             checks,
-            operator: None,
-            way,
+            replicas: Vec::new(),
+            processes: 0,
             owners,
             aws_down,
             aws_faults,
@@ -192,7 +182,7 @@ impl Life {
 
     async fn lead(&mut self, setting: &Setting) {
         self.populate(setting);
-        self.start_operator().await;
+        self.start_replicas().await;
         let (api, checks, end) = (self.api.clone(), self.checks.clone(), setting.days * 86_400);
         tokio::spawn(async move {
             loop {
@@ -229,7 +219,7 @@ impl Life {
             73..78 => self.api_server_goes_away(),
             78..83 => self.watches_break(),
             83..88 => self.watch_falls_silent(),
-            88..96 => self.restart().await,
+            88..96 => self.replicas_suffer().await,
             96..102 => self.clock_lies(),
             102..105 => self.aws_throttles(),
             105..107 => self.registry_throttles(),

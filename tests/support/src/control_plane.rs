@@ -9,7 +9,7 @@ use std::time::Duration;
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
 use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
@@ -89,6 +89,16 @@ impl ControlPlane {
     /// A kubeconfig with a token of the chart's own ServiceAccount, so that the chart's RBAC is what the operator lives by.
     pub fn operator_kubeconfig(&self) -> PathBuf {
         self.write_operator_kubeconfig("operator.kubeconfig", self.port())
+    }
+
+    /// The same for one of several replicas, with a token of its own. Gives what the audit log knows that token by, too.
+    pub fn replica_kubeconfig(&self, replica: &str) -> (PathBuf, String) {
+        let kubeconfig = self.write_operator_kubeconfig(&format!("{replica}.kubeconfig"), self.port());
+        let config: Value = serde_json::from_str(&fs::read_to_string(&kubeconfig).unwrap()).unwrap();
+        let token = config["users"][0]["user"]["token"].as_str().unwrap();
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
+        let claims: Value = serde_json::from_slice(&claims).unwrap();
+        (kubeconfig, format!("JTI={}", claims["jti"].as_str().unwrap()))
     }
 
     /// The same, through another port of the loopback address.

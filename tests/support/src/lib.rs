@@ -16,6 +16,7 @@ pub mod operator;
 pub mod pod_identity;
 pub mod process;
 pub mod prometheus;
+pub mod replica;
 pub mod strict_aws;
 pub mod tcp_proxy;
 pub mod tls_front;

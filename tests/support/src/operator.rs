@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::control_plane::OPERATOR_NAMESPACE;
 use super::free_port;
 use super::process::Process;
 
@@ -27,6 +28,8 @@ impl OperatorCommand {
             .env("AWS_ENDPOINT_URL", aws_endpoint)
             .env("AWS_REGION", "eu-west-1")
             .env("HTTP_ADDRESS", &http_address)
+            // As the chart sets it: the Lease is there, and the rights to it.
+            .env("POD_NAMESPACE", OPERATOR_NAMESPACE)
             // There is no instance metadata here, and nobody is to be asked for it.
             .env("AWS_EC2_METADATA_DISABLED", "true")
             .env("RUST_BACKTRACE", "1");
@@ -68,7 +71,12 @@ impl OperatorCommand {
 
     /// Starts it with its files in `folder`.
     pub fn start(&self, folder: &Path) -> Process {
-        Process::start("operator", folder, &self.command)
+        self.start_as("operator", folder)
+    }
+
+    /// Starts it with its files in `folder`, under a name.
+    pub fn start_as(&self, name: &str, folder: &Path) -> Process {
+        Process::start(name, folder, &self.command)
     }
 }
 

@@ -111,6 +111,16 @@ impl World {
         .await
     }
 
+    /// Waits until the operator knows all resources and their Secrets.
+    pub async fn operator_ready(&self) {
+        let url = format!("{}/readyz", self.operator_url());
+        wait_for("the operator to be ready", PATIENCE, async || {
+            let (status, _) = http::get(&url).await?;
+            status.is_success().then_some(())
+        })
+        .await;
+    }
+
     /// All that the operator printed.
     pub fn operator_log(&self) -> String {
         self.operator.as_ref().map(Process::log).unwrap_or_default()

@@ -1,0 +1,89 @@
+//! Leading and standing by: the resources are known in both, and have actors in one.
+
+use futures::future::join_all;
+use ractor::{ActorProcessingErr, ActorRef};
+
+use super::alarms::Alarms;
+use super::arrivals::Arrivals;
+use super::children::{Child, Work};
+use super::{STOP_TIMEOUT, SupervisorMessage, SupervisorState};
+
+impl SupervisorState {
+    /// Whether resources are taken up, and not only got to know.
+    pub(super) fn takes_up(&self) -> bool {
+        self.leads && self.knows_secrets
+    }
+
+    /// Whether resources are taken up that cannot wait until the Secrets are known.
+    pub(super) fn takes_up_urgent(&self) -> bool {
+        self.leads && self.resources.is_listed()
+    }
+
+    /// Takes up all resources, as soon as enough is known of them.
+    pub(super) async fn lead(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
+        self.leads = true;
+        self.show_leadership();
+        if self.knows_secrets {
+            self.take_up_all(myself).await?;
+        } else {
+            self.take_up_urgent(myself).await?;
+        }
+        Ok(())
+    }
+
+    /// The Secrets are listed, or are not waited for any more.
+    pub(super) async fn secrets_known(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        if !self.knows_secrets {
+            self.knows_secrets = true;
+            if self.leads {
+                self.take_up_all(myself).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops all actors, and with them what they are doing, and waits until they have ended. What is known of the resources stays.
+    pub(super) async fn stand_by(&mut self) -> Result<(), ActorProcessingErr> {
+        self.leads = false;
+        self.show_leadership();
+        self.alarms = Alarms::default();
+        self.arrivals = Arrivals::default();
+        // Whatever they still report counts no more.
+        self.actors.clear();
+        let actors = self.children.values().filter_map(|child| child.work.actor().cloned());
+        let ends = actors.map(|actor| async move {
+            // One that is about to rest is stopping already.
+            actor.stop(None);
+            actor.wait(Some(STOP_TIMEOUT)).await
+        });
+        for ended in join_all(ends).await {
+            ended?;
+        }
+        self.children.values_mut().for_each(Child::let_go);
+        Ok(())
+    }
+
+    /// A leader that does not know the resources yet does not act on them.
+    pub(super) fn show_leadership(&self) {
+        self.context.metrics.leader.set(self.takes_up_urgent().into());
+    }
+}
+
+impl Child {
+    /// Waits to be taken up again, with what is known of it. What an actor was doing may have changed the Secret.
+    fn let_go(&mut self) {
+        let known = match std::mem::replace(&mut self.work, Work::Waiting(None)) {
+            Work::Waiting(known) => known,
+            Work::Resting(rest) => {
+                self.status = Some(rest.status().clone());
+                rest.secret().cloned()
+            }
+            Work::Awake(_) | Work::Settling(..) | Work::Failed { .. } => None,
+        };
+        self.work = Work::Waiting(known);
+        self.failures = 0;
+    }
+}
