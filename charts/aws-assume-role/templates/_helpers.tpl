@@ -31,7 +31,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
 {{- define "aws-assume-role.ownEnvironment" -}}
-{{- /* The reporting instance of events. */}}
+{{- /* The reporting instance of events, and the holder of the Lease. */}}
 - name: POD_NAME
   valueFrom:
     fieldRef:
@@ -40,6 +40,8 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   valueFrom:
     fieldRef:
       fieldPath: metadata.namespace
+- name: LEADER_ELECTION_LEASE_NAME
+  value: {{ include "aws-assume-role.name" . }}
 - name: LOG_FORMAT
   value: {{ .Values.log.format | quote }}
 - name: RUST_LOG
@@ -125,6 +127,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
     secretName: {{ .tls.clientSecret | quote }}
     optional: true
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Not all replicas on one node or in one zone, if there is another. Those of an earlier revision do not count. */}}
+{{- define "aws-assume-role.topologySpreadConstraints" -}}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+- topologyKey: {{ . }}
+  maxSkew: 1
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels: {{- include "aws-assume-role.selector" $ | nindent 6 }}
+  matchLabelKeys: [pod-template-hash]
 {{- end }}
 {{- end }}
 
