@@ -14,12 +14,12 @@ use crate::clock::{Clock, Reading};
 use crate::refresh::advice::{self, CHAINED_SESSION_MAX, Circumstances};
 use crate::refresh::outcome::Failure;
 use crate::refresh::pace::{class, earliest_call};
-use crate::refresh::plan::IssueReason;
+use crate::refresh::plan::{IssueReason, Plan, plan};
 use crate::refresh::schedule::{
     EffectiveExpiration, Validity, asked_by_aws, earlier, effective_expiration, later, since, whole_seconds,
 };
 use crate::refresh::status::ended_waiting;
-use crate::secret::Material;
+use crate::secret::{Material, ObservedSecret};
 use crate::spec::{Format, Spec};
 use crate::telemetry::spans;
 
@@ -45,8 +45,14 @@ pub struct IssuedCredentials {
 }
 
 impl Cycle {
-    /// Asks AWS for what the Secret is to hold.
-    pub(super) async fn ask(&mut self, spec: &Spec, why: IssueReason) -> Result<IssuedCredentials, Failure> {
+    /// Asks AWS for what the Secret is to hold. Nothing, if it turns out not to be time yet: AWS told others the time while this waited at the
+    /// gate.
+    pub(super) async fn ask(
+        &mut self,
+        spec: &Spec,
+        why: IssueReason,
+        observed: Option<&ObservedSecret>,
+    ) -> Result<Option<IssuedCredentials>, Failure> {
         let aws = self.context.aws.clone();
         let role_arn = match spec.role.known_arn() {
             Some(arn) => arn.to_owned(),
@@ -83,6 +89,9 @@ impl Cycle {
             account: None,
         };
         let pass = self.enter(quota).await?;
+        if !matches!(plan(self.situation(spec), observed), Plan::Issue(_)) {
+            return Ok(None);
+        }
         let asked = Instant::now();
         self.memory.last_call = Some(asked);
         let session = aws.assume_role(&request).await;
@@ -122,7 +131,7 @@ impl Cycle {
             }
         };
         let ends = effective_expiration(issued, spec.duration, session.expiration, token_end);
-        Ok(IssuedCredentials {
+        Ok(Some(IssuedCredentials {
             why,
             role_arn: request.role_arn,
             validity: Validity {
@@ -131,7 +140,7 @@ impl Cycle {
             },
             material,
             notes: notes(&ends),
-        })
+        }))
     }
 
     /// Waits for the leave to make one call to AWS. Credentials that end meanwhile are shown in the status at that moment.

@@ -25,6 +25,7 @@ use crate::refresh::outcome::{Failure, Outcome};
 use crate::refresh::plan::{IssueReason, Plan, Situation, expiration_by_status, plan};
 use crate::refresh::schedule::since;
 use crate::refresh::status::{Facts, judge, pending};
+use crate::secret::ObservedSecret;
 use crate::spec::{Resource, ResourceKey, Spec};
 pub use memory::{Memory, Next, Observation, Status};
 
@@ -190,7 +191,9 @@ impl Cycle {
                 }
                 Plan::Issue(why) => why,
             };
-            let unwritten = self.credentials(spec, why).await?;
+            let Some(unwritten) = self.credentials(spec, why, observed.as_deref()).await? else {
+                continue;
+            };
             let secret = Box::pin(self.secret(spec, &unwritten)).await?;
             if Box::pin(self.write(&secret, observed.as_deref())).await? {
                 let issued = &unwritten.issued;
@@ -208,22 +211,29 @@ impl Cycle {
     }
 
     /// Credentials to write: those that could not be written before, as long as they serve, or else fresh ones.
-    async fn credentials(&mut self, spec: &Spec, why: IssueReason) -> Result<Arc<Unwritten>, Failure> {
+    async fn credentials(
+        &mut self,
+        spec: &Spec,
+        why: IssueReason,
+        observed: Option<&ObservedSecret>,
+    ) -> Result<Option<Arc<Unwritten>>, Failure> {
         let now = self.context.now();
         if let Some(unwritten) = &self.memory.unwritten
             && unwritten.serves(&self.resource, spec, now)
         {
-            return Ok(unwritten.clone());
+            return Ok(Some(unwritten.clone()));
         }
         self.memory.unwritten = None;
         Box::pin(self.check_templates(spec)).await?;
         if why == IssueReason::Deleted {
             self.check_namespace(spec).await?;
         }
-        let issued = self.ask(spec, why).await?;
+        let Some(issued) = self.ask(spec, why, observed).await? else {
+            return Ok(None);
+        };
         let unwritten = Arc::new(Unwritten::new(&self.resource, spec, issued));
         self.memory.unwritten = Some(unwritten.clone());
-        Ok(unwritten)
+        Ok(Some(unwritten))
     }
 
     fn situation<'a>(&'a self, spec: &'a Spec) -> Situation<'a> {

@@ -3,16 +3,14 @@
 use super::tests::{condition, cycle, failure, first, plain, restarted, said};
 use super::*;
 use crate::api::{ConditionType, Reason};
-use crate::aws::gate::{Class, Entry, Quota};
+use crate::aws::gate::{Class, Entry, Pass, Quota};
+use crate::clock::Reading;
 use crate::operator::fixtures::{Call, World, at, pass, unavailable};
 use crate::spec::Format;
 use crate::spec::fixtures::{key, resource, spec};
 
-#[tokio::test(start_paused = true)]
-async fn credentials_that_end_while_the_cycle_waits_at_the_gate_are_not_ready_from_that_moment_on() {
-    let world = World::new().await;
-    let before = first(&world, &plain()).await;
-    // Everybody's places are taken by calls that hang.
+/// Takes everybody's places at the gate, as calls that hang do.
+async fn all_places(world: &World) -> Vec<Pass> {
     let quota = Quota {
         service: "STS",
         region: "eu-west-1".to_owned(),
@@ -28,6 +26,36 @@ async fn credentials_that_end_while_the_cycle_waits_at_the_gate_are_not_ready_fr
     for _ in 0..32 {
         places.push(world.context.gate.enter(entry.clone()).await.unwrap());
     }
+    places
+}
+
+#[tokio::test(start_paused = true)]
+async fn aws_is_not_asked_for_what_turns_out_not_to_be_due() {
+    let world = World::new().await;
+    let before = first(&world, &plain()).await;
+    let places = all_places(&world).await;
+    // Nobody knows yet whether the clock is right now or was before.
+    let was = Reading::of(&*world.clock);
+    world.clock.jump(-3600);
+    world.context.skew.step(was, Reading::of(&*world.clock));
+    world.clock.jump(3600);
+    let (context, memory) = (world.context.clone(), before.memory);
+    let task = tokio::spawn(async move { Cycle::new(context, Arc::new(plain()), Trigger::Due, memory).run().await });
+    pass(1).await;
+    assert_eq!(world.context.skew.get().as_secs(), 3600);
+    let now = Reading::of(&*world.clock);
+    world.context.skew.measure(now.wall, now);
+    drop(places);
+    let report = task.await.unwrap();
+    assert!(matches!(report.outcome, Outcome::Kept(_)), "{:?}", report.outcome);
+    assert_eq!(world.aws.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_end_while_the_cycle_waits_at_the_gate_are_not_ready_from_that_moment_on() {
+    let world = World::new().await;
+    let before = first(&world, &plain()).await;
+    let places = all_places(&world).await;
     pass(600).await;
     let context = world.context.clone();
     let resource = Arc::new(plain());

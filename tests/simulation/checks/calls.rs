@@ -106,8 +106,8 @@ impl Checks {
     /// A process makes a call for a resource.
     pub fn called(&self, uid: &str, process: &Process) {
         self.note(&format!("a call to AWS for {uid}"));
-        let clock_lies = self.time.lies() || self.is_misled(process);
-        let complaint = self.state().called(uid, self.time.now(), clock_lies);
+        self.may_be_misled(process);
+        let complaint = self.state().called(uid, self.time.now(), self.time.lies());
         if let Some(complaint) = complaint {
             self.fail(&complaint);
         }

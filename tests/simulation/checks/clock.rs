@@ -18,13 +18,15 @@ impl Checks {
         };
     }
 
-    /// Whether a process takes its clock for behind, and AWS has not told it the time since somebody set it. One that stands by hears nothing of
-    /// AWS, and what it makes of a clock that is set back errs on the side of refreshing too soon.
-    pub(super) fn is_misled(&self, process: &Process) -> bool {
+    /// A process makes a call. If it takes its clock for behind, and AWS has not told it the time since somebody set it, then any of its timers may
+    /// go off too soon: one that stands by hears nothing of AWS, and what it makes of a clock that is set back errs on the side of safety.
+    pub(super) fn may_be_misled(&self, process: &Process) {
         let settled = self.time.settled();
         let told = self.state().told.clone();
         let was_told = told.is_some_and(|(known, told)| known.number == process.number && told > settled);
-        !was_told && process.skew().is_some_and(|skew| !skew.get().is_zero())
+        if !was_told && process.skew().is_some_and(|skew| !skew.get().is_zero()) {
+            self.allow_calls_of_all();
+        }
     }
 
     /// Checks from time to time that no single answer moved it.
