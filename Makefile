@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test soak bench bench-quick build parts crds tools
+.PHONY: help demo up down test soak chaos bench bench-quick build parts crds tools
 
 help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -30,6 +30,7 @@ test: build ## Runs all tests: format, lints, unit tests, end-to-end tests.
 	cargo test --test stories -- --test-threads=4 || { kill $$simulation; exit 1; }; \
 	wait $$simulation || { cat target/simulation.log; exit 1; }; \
 	cat target/simulation.log
+	cargo test --test chaos -- --nocapture
 	cargo run --quiet --example bench -- quick
 
 soak: build ## Simulates more months of operation: make soak SEEDS=1000. Also FIRST_SEED, DAYS and RESOURCES.
@@ -42,6 +43,9 @@ build: tools
 	tail -n +1 -f target/parts/build.log --pid=$$parts 2>/dev/null & \
 	cargo build --workspace --bins --examples --tests || { kill $$parts; exit 1; }; \
 	wait $$parts || { echo "The parts were not built, see target/parts/build.log"; exit 1; }
+
+chaos: build ## Makes the real parts fail under the operator: make chaos SEED=1 MINUTES=30 REPLICAS=2.
+	cargo test --test chaos -- --nocapture
 
 # The variables reach the bench through the environment. docs/developing.md says what they are.
 bench: parts ## Measures the release build and writes docs/benchmarks.md; beside another operator: make bench OPERATOR=path CRD=path.

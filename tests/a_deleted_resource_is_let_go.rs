@@ -23,6 +23,23 @@ async fn the_secret_goes_and_so_does_the_actor() {
     assert!(world.secret("short").await.is_none());
 }
 
+/// As when the garbage collector heard neither of the deletion nor of the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_made_again_does_not_wait_for_a_garbage_collector_that_does_not_come() {
+    let mut world = World::start().await;
+    world.apply("again", &map_spec("again")).unwrap();
+    world.ready("again").await;
+    let before = world.secret("again").await.unwrap();
+    world.cluster.stop_controller_manager();
+    world.delete("again");
+    world.apply("again", &map_spec("again")).unwrap();
+    let resource = world.ready("again").await;
+    let secret = world.secret("again").await.unwrap();
+    assert_ne!(secret.metadata.uid, before.metadata.uid);
+    let owners = secret.metadata.owner_references.unwrap();
+    assert_eq!(Some(&owners[0].uid), resource.metadata.uid.as_ref());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_in_flight_ends_with_the_resource() {
     let world = World::start().await;

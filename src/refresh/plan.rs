@@ -6,12 +6,16 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::schedule::{RefreshTiming, Validity, due, later};
 use crate::api::AWSAssumeRoleStatus;
-use crate::secret::ownership::{Ownership, ownership};
+use crate::secret::ownership::{Ownership, is_left_by_earlier, ownership};
 use crate::secret::{ObservedSecret, SecretMetadata};
 use crate::spec::{ResourceKey, Spec};
 
 /// How much later than what was asked for an end may lie and still be believed: clocks differ a little.
 const PLAUSIBLE: Duration = Duration::from_secs(300);
+
+/// How many attempts find the Secret of an earlier resource before it is deleted in the garbage collector's stead. They take fifteen seconds,
+/// and it a fraction of one.
+const COLLECTION_ATTEMPTS: u32 = 2;
 
 /// The next step of a cycle.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +26,8 @@ pub enum Plan {
     Foreign(String),
     /// The Secret is being deleted, and the name is free then.
     Terminating,
+    /// The Secret was that of an earlier resource of the same name, and the garbage collector has not come to it.
+    Collect,
     /// The Secret holds what is wanted, and it is not time yet.
     Keep(Validity),
     /// The Secret holds the credentials that are wanted, but something else on it is not right.
@@ -104,6 +110,12 @@ pub fn plan(situation: Situation<'_>, observed: Option<&ObservedSecret>) -> Plan
     };
     match ownership(secret, resource) {
         Ownership::Foreign(holder) => Plan::Foreign(holder),
+        Ownership::Terminating
+            if status.failures_of_generation(situation.generation) >= COLLECTION_ATTEMPTS
+                && is_left_by_earlier(secret, resource) =>
+        {
+            Plan::Collect
+        }
         Ownership::Terminating => Plan::Terminating,
         Ownership::Adoptable => Plan::Issue(IssueReason::Adopted),
         Ownership::Ours => match held(situation, secret).and_then(|validity| usable(situation, secret, validity)) {

@@ -115,6 +115,24 @@ fn another_spec_or_no_end_asks_for_new_credentials() {
 }
 
 #[test]
+fn what_an_earlier_resource_left_is_collected_after_a_while() {
+    let earlier = secret("hash", &at(900).to_string(), Some(true), "uid-0");
+    let after = |failures: i32, observed: &ObservedSecret| {
+        let status = AWSAssumeRoleStatus {
+            observed_generation: Some(1),
+            failures: Some(failures),
+            ..AWSAssumeRoleStatus::default()
+        };
+        planned_for(&spec(Format::Map), &status, Some(observed), at(0), |_| ())
+    };
+    assert_eq!(after(1, &earlier), Plan::Terminating);
+    assert_eq!(after(2, &earlier), Plan::Collect);
+    let mut deleted = earlier;
+    deleted.metadata.deletion_timestamp = Some(Time(at(0)));
+    assert_eq!(after(9, &deleted), Plan::Terminating);
+}
+
+#[test]
 fn a_secret_is_written_only_by_its_owner() {
     let end = at(900).to_string();
     let mentioned = secret("hash", &end, None, "uid-1");

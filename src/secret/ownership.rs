@@ -45,6 +45,19 @@ pub fn ownership(secret: &ObservedSecret, resource: &ResourceKey) -> Ownership {
     }
 }
 
+/// Whether the earlier resources of the same name are all the owners that a Secret has, and nobody deletes it yet. Then nothing keeps it but a
+/// garbage collector that does not know: one whose watch was away while the earlier resource was deleted and this one made takes it for the
+/// same one, changed, and never comes to what depends on it.
+/// <https://github.com/kubernetes/kubernetes/blob/v1.36.3/pkg/controller/garbagecollector/graph_builder.go> (`processGraphChanges`)
+#[must_use]
+pub fn is_left_by_earlier(secret: &ObservedSecret, resource: &ResourceKey) -> bool {
+    let references = secret.metadata.owner_references.as_deref().unwrap_or_default();
+    let all = |reference: &OwnerReference| *reference.uid != *resource.uid && is_earlier(reference, resource);
+    ownership(secret, resource) == Ownership::Terminating
+        && secret.metadata.deletion_timestamp.is_none()
+        && references.iter().all(all)
+}
+
 /// Whether a reference to another UID means a resource of the same name that is no more, so that the garbage collector is about to delete the Secret.
 fn is_earlier(reference: &OwnerReference, resource: &ResourceKey) -> bool {
     reference.kind == AWSAssumeRole::kind(&())
@@ -114,6 +127,39 @@ mod tests {
             told(&[neighbour]),
             Ownership::Foreign("is controlled by AWSAssumeRole theirs".into())
         );
+    }
+
+    #[test]
+    fn what_an_earlier_resource_left_has_no_other_owner() {
+        let earlier = reference("AWSAssumeRole", "mine", "uid-1", Some(true));
+        let left = |references: &[OwnerReference], change: fn(&mut ObjectMeta)| {
+            let mut metadata = ObjectMeta {
+                owner_references: Some(references.to_vec()),
+                ..ObjectMeta::default()
+            };
+            change(&mut metadata);
+            let secret = ObservedSecret {
+                metadata,
+                provenance: None,
+                forged: false,
+            };
+            is_left_by_earlier(&secret, &resource())
+        };
+        assert!(left(std::slice::from_ref(&earlier), |_| ()));
+        let deleted = |metadata: &mut ObjectMeta| metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
+        assert!(!left(std::slice::from_ref(&earlier), deleted));
+        for other in [
+            reference("ConfigMap", "theirs", "uid-3", None),
+            reference("AWSAssumeRole", "theirs", "uid-3", None),
+            reference("AWSAssumeRole", "mine", "uid-2", None),
+        ] {
+            assert!(!left(&[earlier.clone(), other], |_| ()));
+        }
+        assert!(!left(
+            &[reference("AWSAssumeRole", "mine", "uid-2", Some(true))],
+            |_| ()
+        ));
+        assert!(!left(&[], |_| ()));
     }
 
     #[test]

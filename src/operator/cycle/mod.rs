@@ -177,6 +177,10 @@ impl Cycle {
                     self.memory.observation = Observation::Unknown;
                     return Err(Failure::SecretTerminating(spec.secret_name.clone()));
                 }
+                Plan::Collect => {
+                    self.collect(spec, observed.as_deref()).await?;
+                    continue;
+                }
                 Plan::Keep(validity) => {
                     Box::pin(self.delete_leftovers(spec)).await;
                     return Ok(Outcome::Kept(validity));

@@ -160,6 +160,25 @@ impl Cycle {
         }
     }
 
+    /// Deletes the Secret of an earlier resource of the same name, if that one is gone for certain: if the API server says, after the Secret
+    /// was seen, that the resource of that name is this one.
+    pub(super) async fn collect(&mut self, spec: &Spec, over: Option<&ObservedSecret>) -> Result<(), Failure> {
+        self.memory.observation = Observation::Unknown;
+        let terminating = || Failure::SecretTerminating(spec.secret_name.clone());
+        let over = over.ok_or_else(terminating)?;
+        match self.context.cluster.resource_version(&self.resource.key).await {
+            Ok(_) => {}
+            Err(ClusterError::Gone(_)) => return Err(terminating()),
+            Err(error) => return Err(error.into()),
+        }
+        self.make_room(&spec.secret_name, over).await?;
+        info!(
+            secret = spec.secret_name,
+            "deleted, since an earlier resource of the same name left it"
+        );
+        Ok(())
+    }
+
     /// Deletes the Secrets of earlier names, once the one that is wanted is there. What cannot be deleted is remembered.
     pub(super) async fn delete_leftovers(&mut self, spec: &Spec) {
         self.memory

@@ -167,6 +167,31 @@ async fn a_secret_that_is_being_deleted_is_waited_for() {
     assert!(matches!(again.outcome, Outcome::Issued { .. }), "{:?}", again.outcome);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_the_garbage_collector_forgot_is_deleted_by_whoever_is_certain_of_its_owner() {
+    let world = World::new().await;
+    let earlier = ResourceKey {
+        uid: "uid-0".into(),
+        ..key()
+    };
+    world.cluster.put(secret("secret", &[(&earlier, true)]), "Opaque");
+    let mut memory = first(&world, &plain()).await.memory;
+    memory = cycle(&world, &plain(), Trigger::Retry, memory).await.memory;
+    assert_eq!(world.cluster.count(Call::Delete, "secret"), 0);
+
+    // The resource of that name is another one by now: perhaps the owner of the Secret.
+    let gone = ClusterError::Gone("the UID is another".to_owned());
+    world.cluster.fail(Call::Version, [gone]);
+    let report = cycle(&world, &plain(), Trigger::Retry, memory).await;
+    memory = report.memory.clone();
+    assert_eq!(failure(report), Failure::SecretTerminating("secret".to_owned()));
+    assert_eq!(world.cluster.count(Call::Delete, "secret"), 0);
+
+    let report = cycle(&world, &plain(), Trigger::Retry, memory).await;
+    assert!(matches!(report.outcome, Outcome::Issued { .. }), "{:?}", report.outcome);
+    assert_eq!(world.cluster.secret("secret").unwrap().controller_uid(), Some("uid-1"));
+}
+
 /// A cycle in the middle of which, while AWS is asked, something happens.
 async fn interrupted(world: &World, resource: &Resource, what: impl FnOnce(&MemoryCluster)) -> Report {
     world.aws.will([Reply::Slow(Duration::from_secs(10))]);

@@ -14,6 +14,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
 
+use super::etcd::Etcd;
 use super::process::Process;
 use super::{free_port, part, root, wait_for};
 
@@ -42,24 +43,23 @@ pub struct ControlPlane {
     admin: PathBuf,
     client: Client,
     // The order is that of the stopping.
-    _controller_manager: Process,
+    controller_manager: Option<Process>,
     api_server: Option<Process>,
     api_server_command: Command,
     /// How many requests were denied by an API server that was just starting. It does not know its roles then.
     denied_at_start: usize,
-    _etcd: Process,
+    etcd: Etcd,
 }
 
 impl ControlPlane {
     /// Starts one with all its files in `folder`, and installs the chart.
     pub async fn start(folder: &Path) -> Self {
         fs::create_dir_all(folder).unwrap();
-        let etcd_url = format!("http://127.0.0.1:{}", free_port());
-        let etcd = start_etcd(folder, &etcd_url);
+        let etcd = Etcd::start(folder);
         let port = free_port();
-        let api_server_command = api_server_command(folder, &etcd_url, port);
+        let api_server_command = api_server_command(folder, etcd.url(), port);
         let mut api_server = Process::start(API_SERVER, folder, &api_server_command);
-        let admin = write_kubeconfig(folder, "kubeconfig", port, "admin-token");
+        let admin = write_kubeconfig(folder, "kubeconfig", port, &json!({"token": "admin-token"}));
         let client = ready(&mut api_server, &admin).await;
         install_chart(folder, &admin);
         // After the custom resource definition: its garbage collector learns of kinds at its start, or half a minute later.
@@ -68,17 +68,26 @@ impl ControlPlane {
             folder: folder.to_owned(),
             admin,
             client,
-            _controller_manager: controller_manager,
+            controller_manager: Some(controller_manager),
             api_server: Some(api_server),
             api_server_command,
             denied_at_start: 0,
-            _etcd: etcd,
+            etcd,
         }
     }
 
     /// A client that may do everything.
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// The same, whatever certificate the API server shows.
+    pub async fn unverified_client(&self) -> Client {
+        let kubeconfig = Kubeconfig::read_from(&self.admin).unwrap();
+        let options = KubeConfigOptions::default();
+        let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
+        config.accept_invalid_certs = true;
+        Client::try_from(config).unwrap()
     }
 
     /// The kubeconfig of that client.
@@ -115,7 +124,12 @@ impl ControlPlane {
             OPERATOR_NAMESPACE,
             "--duration=24h",
         ]);
-        write_kubeconfig(&self.folder, name, port, token.trim())
+        write_kubeconfig(&self.folder, name, port, &json!({"token": token.trim()}))
+    }
+
+    /// A kubeconfig whose token is in a file that is read again and again, as the one of a pod is, through a port of the loopback address.
+    pub fn kubeconfig_with_token_file(&self, name: &str, port: u16, token_file: &Path) -> PathBuf {
+        write_kubeconfig(&self.folder, name, port, &json!({"tokenFile": token_file}))
     }
 
     /// The port of the API server.
@@ -124,6 +138,11 @@ impl ControlPlane {
         let config: Value = serde_json::from_str(&config).unwrap();
         let server = config["clusters"][0]["cluster"]["server"].as_str().unwrap();
         server.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap()
+    }
+
+    /// Ends the controller manager, and with it the garbage collector.
+    pub fn stop_controller_manager(&mut self) {
+        self.controller_manager = None;
     }
 
     /// Ends the API server from one moment to the next.
@@ -139,6 +158,34 @@ impl ControlPlane {
         ready(&mut api_server, &self.admin).await;
         self.api_server = Some(api_server);
         self.denied_at_start = self.all_denied().count();
+    }
+
+    /// Starts an API server that was ended again, with a certificate of another authority than before. Its file takes the place of the earlier
+    /// one's. Whoever has read that one does not trust the API server any more: [`Self::client`] too.
+    pub async fn restart_with_another_authority(&mut self) {
+        for name in ["apiserver.crt", "apiserver.key"] {
+            fs::remove_file(self.folder.join("certificates").join(name)).unwrap();
+        }
+        self.restart_api_server().await;
+        self.controller_manager = None;
+        self.controller_manager = Some(start_controller_manager(&self.folder, &self.admin));
+    }
+
+    /// What the API server keeps its objects in.
+    pub fn etcd(&self) -> &Etcd {
+        &self.etcd
+    }
+
+    /// Ends etcd from one moment to the next.
+    pub fn kill_etcd(&mut self) {
+        self.etcd.kill();
+    }
+
+    /// Starts it again with its data, and waits until the API server has found it.
+    pub async fn restart_etcd(&mut self) {
+        self.etcd.restart();
+        let api_server = self.api_server.as_mut().expect("an API server that runs");
+        ready(api_server, &self.admin).await;
     }
 
     /// Runs kubectl with something on its standard input.
@@ -208,17 +255,6 @@ async fn client(kubeconfig: &Path) -> Option<Client> {
         .await
         .ok()?;
     Client::try_from(config).ok()
-}
-
-fn start_etcd(folder: &Path, url: &str) -> Process {
-    let mut command = Command::new(part("etcd"));
-    command
-        .arg(format!("--data-dir={}", folder.join("etcd").display()))
-        .arg(format!("--listen-client-urls={url}"))
-        .arg(format!("--advertise-client-urls={url}"))
-        .arg(format!("--listen-peer-urls=http://127.0.0.1:{}", free_port()))
-        .args(["--unsafe-no-fsync", "--log-level=warn"]);
-    Process::start("etcd", folder, &command)
 }
 
 /// Its keys are made here, so that the same command starts one that knows the tokens of the one before.
@@ -317,7 +353,7 @@ pub fn rendered(arguments: &[&str]) -> Vec<Value> {
 }
 
 /// Writes a kubeconfig, as JSON, which is YAML too.
-fn write_kubeconfig(folder: &Path, name: &str, port: u16, token: &str) -> PathBuf {
+fn write_kubeconfig(folder: &Path, name: &str, port: u16, user: &Value) -> PathBuf {
     let path = folder.join(name);
     let config = json!({
         "apiVersion": "v1",
@@ -327,7 +363,7 @@ fn write_kubeconfig(folder: &Path, name: &str, port: u16, token: &str) -> PathBu
             "server": format!("https://127.0.0.1:{port}"),
             "certificate-authority": folder.join("certificates/apiserver.crt"),
         }}],
-        "users": [{"name": "local", "user": {"token": token}}],
+        "users": [{"name": "local", "user": user}],
         "contexts": [{"name": "local", "context": {"cluster": "local", "user": "local", "namespace": "default"}}],
     });
     fs::write(&path, serde_json::to_string_pretty(&config).unwrap()).unwrap();

@@ -7,6 +7,7 @@
 pub mod aws_proxy;
 pub mod certificates;
 pub mod control_plane;
+pub mod etcd;
 pub mod fixtures;
 pub mod forward_proxy;
 pub mod http;

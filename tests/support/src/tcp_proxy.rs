@@ -1,4 +1,4 @@
-//! A TCP proxy before the API server whose connections can die without a word, as behind a balancer or a NAT that forgets them.
+//! A TCP proxy whose connections can die without a word, as behind a balancer or a NAT that forgets them, or be refused.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What becomes of the bytes. No connection is ever closed by it.
+use super::free_port;
+
+/// What becomes of the bytes. No connection is ever closed by it, unless they are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line {
     /// They pass.
@@ -18,6 +20,8 @@ pub enum Line {
     Forgotten,
     /// Connections are accepted, and bytes taken, and no answer passes.
     Silent,
+    /// Nobody listens any more, and the connections that are there now are closed.
+    Refused,
 }
 
 /// The proxy. It ends when it is dropped, with all connections.
@@ -31,30 +35,24 @@ pub struct TcpProxy {
 impl TcpProxy {
     /// Starts one on a free port before a port of the loopback address.
     pub async fn start(target: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (line, receiver) = watch::channel((Line::Open, 0));
+        let port = free_port();
+        let mut listener = Some(listen(port).await);
+        let (line, mut receiver) = watch::channel((Line::Open, 0));
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = connections.clone();
         let task = tokio::spawn(async move {
-            let mut tasks = JoinSet::new();
             loop {
-                let (from, _) = listener.accept().await.unwrap();
-                let number = counter.fetch_add(1, Ordering::SeqCst);
-                // As an address without anybody behind it.
-                let Ok(to) = TcpStream::connect(("127.0.0.1", target)).await else {
-                    continue;
+                let accepting = match listener.take() {
+                    Some(listener) => listener,
+                    None => listen(port).await,
                 };
-                let (from_read, from_write) = from.into_split();
-                let (to_read, to_write) = to.into_split();
-                let (line, back) = (receiver.clone(), receiver.clone());
-                tasks.spawn(async move {
-                    tokio::join!(
-                        pass(from_read, to_write, line, number, false),
-                        pass(to_read, from_write, back, number, true),
-                    );
-                });
-                while tasks.try_join_next().is_some() {}
+                let is_refused = |(line, _): &(Line, usize)| *line == Line::Refused;
+                let mut refusal = receiver.clone();
+                tokio::select! {
+                    () = accept(accepting, target, &counter, receiver.clone()) => {}
+                    _ = refusal.wait_for(is_refused) => {}
+                }
+                let _ = receiver.wait_for(|line| !is_refused(line)).await;
             }
         });
         Self {
@@ -87,6 +85,33 @@ impl Drop for TcpProxy {
     }
 }
 
+async fn listen(port: u16) -> TcpListener {
+    TcpListener::bind(("127.0.0.1", port)).await.unwrap()
+}
+
+/// Accepts connections and passes their bytes on, until it is dropped with all of them.
+async fn accept(listener: TcpListener, target: u16, counter: &AtomicUsize, line: watch::Receiver<(Line, usize)>) {
+    let mut tasks = JoinSet::new();
+    loop {
+        let (from, _) = listener.accept().await.unwrap();
+        let number = counter.fetch_add(1, Ordering::SeqCst);
+        // As an address without anybody behind it.
+        let Ok(to) = TcpStream::connect(("127.0.0.1", target)).await else {
+            continue;
+        };
+        let (from_read, from_write) = from.into_split();
+        let (to_read, to_write) = to.into_split();
+        let (line, back) = (line.clone(), line.clone());
+        tasks.spawn(async move {
+            tokio::join!(
+                pass(from_read, to_write, line, number, false),
+                pass(to_read, from_write, back, number, true),
+            );
+        });
+        while tasks.try_join_next().is_some() {}
+    }
+}
+
 /// Passes bytes on while the line lets them, and takes them all the same when it does not. A dead line is not told of an end either.
 async fn pass(
     mut from: OwnedReadHalf,
@@ -99,7 +124,7 @@ async fn pass(
     loop {
         let read = from.read(&mut bytes).await.unwrap_or(0);
         let dead = |&(line, before): &(Line, usize)| match line {
-            Line::Open => false,
+            Line::Open | Line::Refused => false,
             Line::Forgotten => number < before,
             Line::Silent => is_answer,
         };

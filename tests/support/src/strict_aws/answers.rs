@@ -37,6 +37,9 @@ impl State {
             }),
             Request::AssumeRole(request) => {
                 let mut session = rules::assume_role(&caller, self.roles.get(&request.role_arn), request, now)?;
+                if !matches!(fault, Some(Fault::PastEnd | Fault::FarEnd)) {
+                    self.shorten(&mut session, now);
+                }
                 match fault {
                     Some(Fault::PastEnd) => session.1 = Timestamp::UNIX_EPOCH,
                     Some(Fault::ShortEnd) => session.1 = now + Duration::from_secs(10),
@@ -71,6 +74,7 @@ impl State {
                 self.number += 1;
                 let password = format!("ecr-token-{:08}-{}", self.number, "t".repeat(64));
                 let token = Token {
+                    role_arn: caller.session.map(|session| session.role_arn),
                     policies: caller.policies,
                     expiration,
                 };
@@ -134,6 +138,16 @@ impl State {
         match bucket.take(now) {
             true => Ok(()),
             false => Err(Refusal::new(400, "Throttling", "Rate exceeded")),
+        }
+    }
+
+    /// Ends a session sooner than was asked for, and tells so. Whoever is told an end that cannot be meant goes by what was asked for, so
+    /// such a session is left as it is.
+    fn shorten(&self, (session, told_end): &mut (Principal, Timestamp), now: Timestamp) {
+        let Some(longest) = self.longest_session else { return };
+        *told_end = (*told_end).min(now + longest);
+        if let Some(facts) = session.session.as_mut() {
+            facts.expiration = *told_end;
         }
     }
 

@@ -49,6 +49,7 @@ impl StrictAws {
                 regions: regions::Regions::default(),
                 buckets: HashMap::new(),
                 throttle: None,
+                longest_session: None,
                 throttled: HashMap::new(),
                 silent: BTreeSet::new(),
                 revoked: BTreeSet::new(),
@@ -192,6 +193,18 @@ impl StrictAws {
         state.buckets.clear();
     }
 
+    /// As many calls as anybody makes, again.
+    pub fn throttle_no_more(&self) {
+        let mut state = self.state();
+        state.throttle = None;
+        state.buckets.clear();
+    }
+
+    /// From now on no session lasts longer, whatever is asked for: AWS gives fifteen minutes at least, and a test has not the time.
+    pub fn shorten_sessions(&self, longest: Duration) {
+        self.state().longest_session = Some(longest);
+    }
+
     /// Every answer over HTTP takes that long from now on, a refusal too. A call in this process brings a latency of its own.
     pub fn set_latency(&self, latency: Duration) {
         self.state().latency = latency;
@@ -248,6 +261,11 @@ impl StrictAws {
     /// When a registry token ends, by the beginning of its password.
     pub fn token_end(&self, password: &str) -> Option<Timestamp> {
         Some(self.state().tokens.get(password)?.expiration)
+    }
+
+    /// The role that a registry token was given to, by the beginning of its password.
+    pub fn token_role(&self, password: &str) -> Option<String> {
+        self.state().tokens.get(password)?.role_arn.clone()
     }
 
     /// What goes wrong with this call.

@@ -52,6 +52,8 @@ pub struct Role {
 /// A registry token.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
+    /// The role of the session that it was given to, if it was one.
+    pub(super) role_arn: Option<String>,
     pub(super) policies: Vec<Vec<Value>>,
     pub(super) expiration: Timestamp,
 }
@@ -77,6 +79,8 @@ pub(super) struct State {
     pub(super) buckets: HashMap<Quota, Bucket>,
     /// The rate and the burst of every quota, where there is one.
     pub(super) throttle: Option<(f64, f64)>,
+    /// The longest that a session lasts, whatever was asked for.
+    pub(super) longest_session: Option<Duration>,
     /// The rate and the burst of single quotas.
     pub(super) throttled: HashMap<Quota, (f64, f64)>,
     /// Regions whose endpoints do not answer.
