@@ -1,11 +1,13 @@
 //! Credentials on their way from AWS's answer to the Secret, in types that cannot be printed.
 //!
 //! None of these types has a `Debug` or `Display` that shows its content, and none can be serialized. The one way to the text is
-//! [`ExposeSecret`]. It is called in three places: where a Secret's keys are rendered, where a Secret is sent to the API server, and
-//! where a session asks ECR for a token.
+//! [`ExposeSecret`]. Beside this file it is called in three places: where a Secret's keys are rendered, where a Secret is sent to the API
+//! server, and where a session asks ECR for a token.
 
 use std::fmt;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use k8s_openapi::jiff::Timestamp;
 pub use secrecy::{ExposeSecret, SecretString};
 
@@ -49,6 +51,15 @@ pub struct RegistryLogin {
     pub expiration: Option<Timestamp>,
 }
 
+impl RegistryLogin {
+    /// User name and password in one, as the header of HTTP's basic authentication and the `auth` of a docker config have them.
+    #[must_use]
+    pub fn token(&self) -> SecretString {
+        let both = format!("{}:{}", self.username, self.password.expose_secret());
+        BASE64_STANDARD.encode(both).into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,7 +80,8 @@ mod tests {
             password: "planted-password".into(),
             expiration: None,
         };
-        let printed = format!("{session:?} {session:#?} {login:?} {login:#?}");
+        let printed = format!("{session:?} {session:#?} {login:?} {login:#?} {:?}", login.token());
         assert!(!printed.to_lowercase().contains("planted"), "{printed}");
+        assert!(!printed.contains(login.token().expose_secret()), "{printed}");
     }
 }

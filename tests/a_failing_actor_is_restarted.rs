@@ -11,6 +11,7 @@ use aws_assume_role::fence::Fence;
 use aws_assume_role::operator::context::Context;
 use aws_assume_role::operator::renderer::Renderer;
 use aws_assume_role::operator::supervisor::{Supervisor, SupervisorMessage};
+use aws_assume_role::spec::ecr::EcrEndpoint;
 use aws_assume_role::telemetry::metrics::Metrics;
 use futures::future::BoxFuture;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -43,10 +44,10 @@ impl Aws for Panicking {
 
     fn registry_login<'a>(
         &'a self,
-        region: &'a str,
+        endpoint: &'a EcrEndpoint,
         credentials: &'a Credentials,
     ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
-        self.aws.registry_login(region, credentials)
+        self.aws.registry_login(endpoint, credentials)
     }
 }
 

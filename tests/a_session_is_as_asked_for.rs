@@ -43,7 +43,7 @@ async fn every_field_of_the_session_reaches_aws() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_login_is_confined_to_its_repository() {
+async fn a_registry_login_is_confined_to_its_repository_and_what_lies_below_it() {
     let world = World::start().await;
     world.apply("pull", &ecr_spec("pull")).unwrap();
     world.ready("pull").await;
@@ -52,7 +52,10 @@ async fn a_registry_login_is_confined_to_its_repository() {
         policy["Statement"],
         json!([
             {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-            {"Effect": "Allow", "Action": "ecr:*", "Resource": "arn:aws:ecr:eu-west-1:123456789012:repository/team/app"},
+            {"Effect": "Allow", "Action": "ecr:*", "Resource": [
+                "arn:aws:ecr:eu-west-1:123456789012:repository/team/app",
+                "arn:aws:ecr:eu-west-1:123456789012:repository/team/app/*",
+            ]},
         ])
     );
 }

@@ -18,6 +18,7 @@ async fn a_wrong_resource_is_refused_with_what_to_write_instead() {
     let world = World::without_operator().await;
     let long = "x".repeat(2100);
     let full = "v".repeat(16_384);
+    let registry = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
     for (changes, told) in [
         (
             json!({"secretType": "EcrDockerConfigJson"}),
@@ -25,15 +26,47 @@ async fn a_wrong_resource_is_refused_with_what_to_write_instead() {
         ),
         (
             json!({"ecrRepositoryUrl": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/r"}),
-            "secretType EcrDockerConfigJson only",
+            "secretType EcrDockerConfigJson or Template only",
         ),
         (
             json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "https://docker.io/v2/library/nginx"}),
             "must name a private ECR repository",
         ),
         (
-            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com"}),
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/Team"}),
+            "or the host alone for all repositories",
+        ),
+        (
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "123456789012.dkr.ecr.eu-west-1.on.aws"}),
             "must name a private ECR repository",
+        ),
+        (
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrls": [registry]}),
+            "needs ecrRepositoryUrl",
+        ),
+        (
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": registry, "ecrRepositoryUrls": [registry, "docker.io"]}),
+            "each of ecrRepositoryUrls must name a private ECR repository",
+        ),
+        (
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": registry, "ecrRepositoryUrls": vec![registry; 21]}),
+            "at most 20",
+        ),
+        (
+            json!({"secretType": "Template", "template": {"data": {"k": "v"}}, "ecrRepositoryUrl": registry, "ecrRepositoryUrls": [registry]}),
+            "ecrRepositoryUrls goes with secretType EcrDockerConfigJson only",
+        ),
+        (
+            json!({"secretType": "Template", "template": {"type": "kubernetes.io/tls", "data": {"k": "v"}}}),
+            "supported values: \"Opaque\", \"kubernetes.io/basic-auth\", \"kubernetes.io/dockerconfigjson\"",
+        ),
+        (
+            json!({"secretType": "Template", "template": {"type": "kubernetes.io/basic-auth", "data": {"user": "v"}}}),
+            "needs the key username or password",
+        ),
+        (
+            json!({"secretType": "Template", "template": {"type": "kubernetes.io/dockerconfigjson", "data": {"config.json": "v"}}}),
+            "needs the key .dockerconfigjson",
         ),
         (
             json!({"roleArn": "arn:aws:iam::123456789012:role/r"}),
@@ -151,6 +184,12 @@ async fn what_is_as_large_as_allowed_is_taken() {
     let annotations = json!({"a": "v".repeat(16_000), "b": "v".repeat(16_000), "c": "v".repeat(16_000)});
     let metadata = json!({"secretTemplate": {"labels": {"x": "y"}, "annotations": annotations}});
     world.apply("metadata", &spec(&metadata)).unwrap();
+    let path = format!("{}/r", "p".repeat(200));
+    let urls: Vec<_> = (0..20)
+        .map(|n| format!("https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/{path}{n}"))
+        .collect();
+    let many = json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": urls[0], "ecrRepositoryUrls": urls});
+    world.apply("urls", &spec(&many)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,6 +201,10 @@ async fn what_the_predecessors_took_is_taken() {
         (
             "url",
             json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/r"}),
+        ),
+        (
+            "host",
+            json!({"secretType": "EcrDockerConfigJson", "ecrRepositoryUrl": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com"}),
         ),
         ("long", json!({"durationSeconds": 43200, "refreshBeforeSeconds": 43199})),
     ] {

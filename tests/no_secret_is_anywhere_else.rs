@@ -96,6 +96,7 @@ async fn with_everything_logged_and_everything_traced() {
 
     // Every type, and everything that can happen to it.
     let data = json!({"all": "{{ accessKeyId }} {{ secretAccessKey }} {{ sessionToken }}"});
+    let login = json!({"all": "{{ registryUsername }} {{ registryPassword }} {{ registryToken }}"});
     for (name, more) in [
         ("map", json!({"secretType": "Map"})),
         ("file", json!({"secretType": "File"})),
@@ -109,6 +110,10 @@ async fn with_everything_logged_and_everything_traced() {
             json!({"secretType": "Template", "template": {"data": data}}),
         ),
         (
+            "login",
+            json!({"secretType": "Template", "ecrRepositoryUrl": ECR_URL, "template": {"data": login}}),
+        ),
+        (
             "broken",
             json!({"secretType": "Template", "template": {"data": {"all": "{{ secretAccessKey }} {{ nothing }}"}}}),
         ),
@@ -120,7 +125,7 @@ async fn with_everything_logged_and_everything_traced() {
         let spec = json!({"roleArn": role_arn(name), "secretName": name});
         world.apply(name, &with(spec, &more)).unwrap();
     }
-    for name in ["map", "file", "images", "process", "template"] {
+    for name in ["map", "file", "images", "process", "template", "login"] {
         world.ready(name).await;
     }
     world.condition("broken", "Ready", "False", "TemplateError").await;

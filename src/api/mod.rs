@@ -15,8 +15,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use definition::definition;
-pub use session::{SecretTemplate, SessionSpec, TemplateSpec};
+pub use session::{SecretTemplate, SessionSpec, TemplateSpec, TemplateType};
 pub use status::{AWSAssumeRoleStatus, Condition, ConditionStatus, ConditionType, Health, Phase, Reason};
+
+/// What the URL of a private ECR repository or registry looks like, as CEL's `matches` takes it.
+macro_rules! ecr_url {
+    () => {
+        "^(https://)?[0-9]{12}[.](dkr[.]ecr(-fips)?[.][a-z0-9][a-z0-9-]*[.](amazonaws[.](com([.]cn)?|eu)|c2s[.]ic[.]gov|sc2s[.]sgov[.]gov|cloud[.]adc-e[.]uk|csp[.]hci[.]ic[.]gov)|dkr-ecr(-fips)?[.][a-z0-9][a-z0-9-]*[.]on[.](aws|amazonwebservices[.](com[.]cn|eu)))((/v2)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+|(/v2)?/)?$"
+    };
+}
 
 /// The role to assume, and the Secret to keep filled with its credentials.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -65,8 +72,10 @@ pub use status::{AWSAssumeRoleStatus, Condition, ConditionStatus, ConditionType,
         "give exactly one of roleName (a role in the operator's own account) and roleArn (a full ARN, for any account)"),
     validation = ("self.secretType != 'EcrDockerConfigJson' || has(self.ecrRepositoryUrl)",
         "secretType EcrDockerConfigJson needs ecrRepositoryUrl: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>"),
-    validation = ("self.secretType == 'EcrDockerConfigJson' || !has(self.ecrRepositoryUrl)",
-        "ecrRepositoryUrl goes with secretType EcrDockerConfigJson only: change secretType, or leave ecrRepositoryUrl out"),
+    validation = ("self.secretType in ['EcrDockerConfigJson', 'Template'] || !has(self.ecrRepositoryUrl)",
+        "ecrRepositoryUrl goes with secretType EcrDockerConfigJson or Template only: change secretType, or leave ecrRepositoryUrl out"),
+    validation = ("self.secretType == 'EcrDockerConfigJson' || !has(self.ecrRepositoryUrls)",
+        "ecrRepositoryUrls goes with secretType EcrDockerConfigJson only: change secretType, or leave ecrRepositoryUrls out"),
     validation = ("self.secretType != 'Template' || has(self.template)",
         "secretType Template needs template.data: the Secret's keys, each with a Jinja template"),
     validation = ("self.secretType == 'Template' || !has(self.template)",
@@ -98,13 +107,22 @@ pub struct AWSAssumeRoleSpec {
     /// The form in which the Secret holds the credentials.
     pub secret_type: SecretType,
 
-    /// With `secretType: EcrDockerConfigJson` only: the repository that the registry login is for,
-    /// `https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>`. You may leave out `https://` and `/v2`.
+    /// With `secretType: EcrDockerConfigJson` or `Template` only: the repository that the registry login is for, together with those whose
+    /// names begin with its own and a `/`: `https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>`. You may leave out `https://` and
+    /// `/v2`. The host alone means every repository of the registry. Hosts of FIPS and dual-stack endpoints are taken as well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
-    #[x_kube(validation = ("self.matches('^(https://)?[0-9]{12}[.]dkr[.-]ecr(-fips)?[.][a-z0-9][a-z0-9-]*[.](amazonaws[.](com([.]cn)?|eu)|on[.](aws|amazonwebservices[.](com[.]cn|eu))|c2s[.]ic[.]gov|sc2s[.]sgov[.]gov|cloud[.]adc-e[.]uk|csp[.]hci[.]ic[.]gov)(/v2)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+$')",
-        "ecrRepositoryUrl must name a private ECR repository: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>"))]
+    #[x_kube(validation = (concat!("self.matches('", ecr_url!(), "')"),
+        "ecrRepositoryUrl must name a private ECR repository: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>, or the host alone for all repositories"))]
     pub ecr_repository_url: Option<String>,
+
+    /// With `secretType: EcrDockerConfigJson` only: up to 20 further repositories or registries for the same docker config, in the forms of
+    /// `ecrRepositoryUrl`. Each Region that occurs costs a call to ECR at each refresh.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(max = 512)))]
+    #[x_kube(validation = (concat!("self.all(u, u.matches('", ecr_url!(), "'))"),
+        "each of ecrRepositoryUrls must name a private ECR repository: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>, or the host alone for all repositories"))]
+    pub ecr_repository_urls: Vec<String>,
 
     /// How long the credentials last, in seconds: 900 (the default) to 43200. AWS refuses more than the role's own maximum, and more than
     /// 3600 if the operator itself runs with an assumed role (role chaining).
@@ -149,7 +167,7 @@ pub enum SecretType {
     Map,
     /// `credentials`: an AWS shared credentials file.
     File,
-    /// `.dockerconfigjson`: a registry login for one ECR repository.
+    /// `.dockerconfigjson`: a login for ECR repositories or registries.
     EcrDockerConfigJson,
     /// `config` and `credentials.json`: a configuration whose `credential_process` prints the credentials, which AWS SDKs run again
     /// when they run out.

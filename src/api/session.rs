@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Further settings of the session. Their limits are those of `AssumeRole`:
@@ -66,16 +67,53 @@ pub struct SessionSpec {
 }
 
 /// The content of a Secret of type `Template`.
-#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[x_kube(
+    validation = ("!has(self.type) || self.type != 'kubernetes.io/dockerconfigjson' || '.dockerconfigjson' in self.data",
+        "a Secret of template.type kubernetes.io/dockerconfigjson needs the key .dockerconfigjson in template.data"),
+    validation = ("!has(self.type) || self.type != 'kubernetes.io/basic-auth' || 'username' in self.data || 'password' in self.data",
+        "a Secret of template.type kubernetes.io/basic-auth needs the key username or password in template.data")
+)]
 pub struct TemplateSpec {
     /// The keys of the Secret, each with a Jinja template over `accessKeyId`, `secretAccessKey`, `sessionToken`, `expiration`, `region`,
-    /// `roleArn` and `accountId`. A template may have up to 16 KiB, and all templates together up to 64 KiB.
+    /// `roleArn` and `accountId`, and with `ecrRepositoryUrl` also `registry`, `registryUsername`, `registryPassword` and `registryToken`. A
+    /// template may have up to 16 KiB, and all templates together up to 64 KiB.
     #[schemars(schema_with = "templates_schema")]
     #[x_kube(validation = ("self.all(k, k.matches('^[-._a-zA-Z0-9]{1,253}$') && k != '.' && !k.startsWith('..'))",
         "a key of template.data has 1 to 253 letters, digits or characters of -._ and is neither . nor begins with .."),
         validation = ("self.map(k, size(self[k])).sum() <= 65536",
         "the templates of template.data must have at most 65536 characters (64 KiB) together"))]
     pub data: BTreeMap<String, String>,
+
+    /// The type of the Secret. The default is `Opaque`.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    pub type_: Option<TemplateType>,
+}
+
+/// The type of a Secret that is made of templates. The default is `Opaque`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+pub enum TemplateType {
+    /// Any content.
+    #[default]
+    Opaque,
+    /// `username` and `password`.
+    #[serde(rename = "kubernetes.io/basic-auth")]
+    BasicAuth,
+    /// `.dockerconfigjson`: a docker config.
+    #[serde(rename = "kubernetes.io/dockerconfigjson")]
+    DockerConfigJson,
+}
+
+impl TemplateType {
+    /// As Kubernetes writes it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Opaque => "Opaque",
+            Self::BasicAuth => "kubernetes.io/basic-auth",
+            Self::DockerConfigJson => "kubernetes.io/dockerconfigjson",
+        }
+    }
 }
 
 /// Labels and annotations for a Secret, for programs that act on them.

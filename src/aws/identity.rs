@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::region::partition;
 use super::{AssumeRole, Aws, AwsError, Region};
 use crate::credentials::{Credentials, RegistryLogin, Session};
+use crate::spec::ecr::EcrEndpoint;
 use crate::spec::role::RoleReference;
 
 /// How long a failure to learn the operator's identity stands, and an answer that was doubted since, so that those who waited for the same
@@ -177,10 +178,10 @@ impl Aws for KnownIdentity {
 
     fn registry_login<'a>(
         &'a self,
-        region: &'a str,
+        endpoint: &'a EcrEndpoint,
         credentials: &'a Credentials,
     ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
-        self.aws.registry_login(region, credentials)
+        self.aws.registry_login(endpoint, credentials)
     }
 }
 
@@ -275,7 +276,7 @@ mod tests {
 
         fn registry_login<'a>(
             &'a self,
-            _: &'a str,
+            _: &'a EcrEndpoint,
             _: &'a Credentials,
         ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
             async { Err(Self::refusal()) }.boxed()

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 
 use crate::credentials::{Credentials, RegistryLogin, Session};
 use crate::spec::SessionRequest;
+use crate::spec::ecr::EcrEndpoint;
 pub use error::AwsError;
 pub use identity::Identity;
 pub use region::{Region, RegionSource};
@@ -42,13 +43,13 @@ pub trait Aws: Send + Sync + 'static {
     /// [`AwsError`] says whose move it is.
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>>;
 
-    /// A registry login for the registry of `region`, asked for with the credentials of a session.
+    /// A login for the registries of a Region, asked for with the credentials of a session.
     ///
     /// # Errors
     /// [`AwsError`] says whose move it is.
     fn registry_login<'a>(
         &'a self,
-        region: &'a str,
+        endpoint: &'a EcrEndpoint,
         credentials: &'a Credentials,
     ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>>;
 }

@@ -2,6 +2,7 @@ use super::*;
 use crate::secret::Provenance;
 use crate::spec::Format;
 use crate::spec::fixtures::{key, spec};
+use crate::spec::template::Template;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use std::collections::BTreeMap;
 
@@ -164,10 +165,10 @@ fn a_request_is_answered_once() {
 
 #[test]
 fn a_template_that_shows_another_region_is_rendered_anew() {
-    let template = spec(Format::Template(BTreeMap::from([(
-        "key".into(),
-        "{{ region }}".into(),
-    )])));
+    let template = spec(Format::Template(Template {
+        data: BTreeMap::from([("key".into(), "{{ region }}".into())]),
+        ..Template::default()
+    }));
     let elsewhere = Spec {
         region: Some("eu-central-1".into()),
         ..template.clone()

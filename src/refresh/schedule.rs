@@ -89,7 +89,7 @@ const TOKEN_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// How far back AWS's own time may lie from what is believed of it without another answer. What lies further counts for one session only.
 const FAR_BEHIND: Duration = Duration::from_secs(15 * 60);
 
-/// When what expires sooner counts: the sooner of the session's end and the registry token's, as far as they can be believed.
+/// When what expires soonest counts: the soonest of the session's end and the registry tokens', as far as they can be believed.
 ///
 /// An end that lies before the asking cannot have been meant, nor one that lies long after what was asked for. Instead of a token's the
 /// session's counts, instead of a session's what was asked for.
@@ -98,15 +98,18 @@ pub fn effective_expiration(
     asked: Timestamp,
     duration: Duration,
     session: Timestamp,
-    token: Option<Timestamp>,
+    tokens: &[Timestamp],
 ) -> EffectiveExpiration {
     let session_end = is_possible(asked, duration, session).then_some(session);
-    let token_end = token.filter(|end| is_possible(asked, TOKEN_LIFETIME, *end));
+    let (believed, disbelieved): (Vec<_>, Vec<_>) = tokens
+        .iter()
+        .copied()
+        .partition(|end| is_possible(asked, TOKEN_LIFETIME, *end));
     let session_counts = session_end.unwrap_or_else(|| later(asked, duration));
     EffectiveExpiration {
-        expiration: token_end.map_or(session_counts, |end| end.min(session_counts)),
+        expiration: believed.into_iter().fold(session_counts, Timestamp::min),
         session_disbelieved: session_end.is_none().then_some(session),
-        token_disbelieved: token.filter(|_| token_end.is_none()),
+        token_disbelieved: disbelieved.first().copied(),
     }
 }
 
@@ -280,25 +283,25 @@ mod tests {
         let long_ago = at(10);
         let hour = Duration::from_secs(3600);
 
-        let plain = effective_expiration(asked, hour, session, None);
+        let plain = effective_expiration(asked, hour, session, &[]);
         assert_eq!((plain.expiration, plain.token_disbelieved), (session, None));
 
-        let sooner = effective_expiration(asked, hour, session, Some(at(1_000_100)));
+        let sooner = effective_expiration(asked, hour, session, &[at(1_000_100)]);
         assert_eq!(sooner.expiration, at(1_000_100));
 
-        let later = effective_expiration(asked, hour, session, Some(at(1_043_200)));
+        let later = effective_expiration(asked, hour, session, &[at(1_043_200)]);
         assert_eq!(later.expiration, session);
 
-        let token = effective_expiration(asked, hour, session, Some(long_ago));
+        let token = effective_expiration(asked, hour, session, &[long_ago]);
         assert_eq!(token.expiration, session);
         assert_eq!(token.token_disbelieved, Some(long_ago));
         assert_eq!(token.session_disbelieved, None);
 
-        let at_once = effective_expiration(asked, hour, asked, Some(asked));
+        let at_once = effective_expiration(asked, hour, asked, &[asked]);
         assert_eq!(at_once.expiration, at(1_003_600));
         assert_eq!(at_once.token_disbelieved, Some(asked));
 
-        let neither = effective_expiration(asked, hour, long_ago, Some(long_ago));
+        let neither = effective_expiration(asked, hour, long_ago, &[long_ago]);
         assert_eq!(neither.expiration, at(1_003_600));
         assert_eq!(neither.session_disbelieved, Some(long_ago));
     }
@@ -308,25 +311,25 @@ mod tests {
         let asked = at(1_000_000);
         let hour = Duration::from_secs(3600);
         let never = at(253_370_764_800);
-        let session = effective_expiration(asked, hour, never, None);
+        let session = effective_expiration(asked, hour, never, &[]);
         assert_eq!(session.expiration, at(1_003_600));
         assert_eq!(session.session_disbelieved, Some(never));
-        let a_little = effective_expiration(asked, hour, at(1_003_900), None);
+        let a_little = effective_expiration(asked, hour, at(1_003_900), &[]);
         assert_eq!(
             (a_little.expiration, a_little.session_disbelieved),
             (at(1_003_900), None)
         );
         assert!(
-            effective_expiration(asked, hour, at(1_003_901), None)
+            effective_expiration(asked, hour, at(1_003_901), &[])
                 .session_disbelieved
                 .is_some()
         );
-        let token = effective_expiration(asked, hour, at(1_003_600), Some(never));
+        let token = effective_expiration(asked, hour, at(1_003_600), &[never]);
         assert_eq!(
             (token.expiration, token.token_disbelieved),
             (at(1_003_600), Some(never))
         );
-        let twelve_hours = effective_expiration(asked, hour, at(1_003_600), Some(at(1_043_200)));
+        let twelve_hours = effective_expiration(asked, hour, at(1_003_600), &[at(1_043_200)]);
         assert_eq!(twelve_hours.token_disbelieved, None);
     }
 

@@ -1,6 +1,6 @@
 //! A Secret as it is to be, filled with what AWS gave.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::Resource as _;
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::api::AWSAssumeRole;
 use crate::credentials::{Credentials, RegistryLogin};
+use crate::spec::ecr::EcrRepositoryUrl;
 use crate::spec::template::{TemplateError, Variables};
 use crate::spec::{Format, ResourceKey, Spec};
 
@@ -32,11 +33,30 @@ pub struct DesiredSecret {
 
 /// What AWS gave for one Secret.
 #[derive(Debug)]
-pub enum Material {
-    /// Credentials to write down.
-    Session(Credentials),
-    /// A login to write down; the credentials that got it are not kept.
-    Login(RegistryLogin),
+pub struct Material {
+    /// The credentials to write down. Where only logins are written, those that got them are not kept.
+    session: Option<Credentials>,
+    /// The logins to write down, by the Region of their registries.
+    logins: BTreeMap<String, RegistryLogin>,
+}
+
+impl Material {
+    /// What is to be kept of a session and of the logins that it got, by Region, for a Secret in that form.
+    #[must_use]
+    pub fn new(format: &Format, session: Credentials, logins: BTreeMap<String, RegistryLogin>) -> Self {
+        Self {
+            session: (!matches!(format, Format::EcrDockerConfigJson(_))).then_some(session),
+            logins,
+        }
+    }
+
+    fn session(&self) -> Result<&Credentials, RenderError> {
+        self.session.as_ref().ok_or(RenderError::Mismatch)
+    }
+
+    fn login(&self, registry: &EcrRepositoryUrl) -> Result<&RegistryLogin, RenderError> {
+        self.logins.get(&registry.region).ok_or(RenderError::Mismatch)
+    }
 }
 
 /// Why there is no Secret to write.
@@ -62,20 +82,26 @@ impl DesiredSecret {
         variables: Variables<'_>,
         refresh_request: Option<&str>,
     ) -> Result<Self, RenderError> {
-        let (type_, data) = match (&spec.format, material) {
-            (Format::Map, Material::Session(credentials)) => (map::TYPE, map::render(credentials)),
-            (Format::File, Material::Session(credentials)) => (file::TYPE, file::render(credentials)),
-            (Format::CredentialProcess, Material::Session(credentials)) => (
+        let (type_, data) = match &spec.format {
+            Format::Map => (map::TYPE, map::render(material.session()?)),
+            Format::File => (file::TYPE, file::render(material.session()?)),
+            Format::CredentialProcess => (
                 credential_process::TYPE,
-                credential_process::render(credentials, variables.expiration),
+                credential_process::render(material.session()?, variables.expiration),
             ),
-            (Format::Template(templates), Material::Session(credentials)) => {
-                (template::TYPE, template::render(templates, credentials, variables)?)
+            Format::Template(template) => {
+                let login = template.registry.as_ref().map(|registry| material.login(registry));
+                let (session, login) = (material.session()?, login.transpose()?);
+                (
+                    template.type_.as_str(),
+                    template::render(template, session, login, variables)?,
+                )
             }
-            (Format::EcrDockerConfigJson(repository), Material::Login(login)) => {
-                (docker_config::TYPE, docker_config::render(&repository.url, login))
+            Format::EcrDockerConfigJson(urls) => {
+                let logins = urls.iter().map(|url| Ok((url, material.login(url)?)));
+                let logins = logins.collect::<Result<Vec<_>, RenderError>>()?;
+                (docker_config::TYPE, docker_config::render(&logins))
             }
-            _ => return Err(RenderError::Mismatch),
         };
         let mut metadata = SecretMetadata::of(spec);
         let request = refresh_request.map(|request| (REFRESH_ANNOTATION, request.to_owned()));

@@ -1,26 +1,32 @@
-//! `EcrDockerConfigJson`: a registry login as the kubelet, Docker, kaniko, buildah and skopeo read it.
+//! `EcrDockerConfigJson`: registry logins as the kubelet, Docker, kaniko, buildah and skopeo read them.
 //! <https://kubernetes.io/docs/tasks/configure-pod-container/pull-image-private-registry/>
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::SecretData;
 use crate::credentials::{ExposeSecret, RegistryLogin};
+use crate::spec::ecr::EcrRepositoryUrl;
 
 pub(super) const TYPE: &str = "kubernetes.io/dockerconfigjson";
 
-/// The key is the URL exactly as given. `auth` repeats user name and password for the programs that read nothing else.
-pub(super) fn render(url: &str, login: &RegistryLogin) -> SecretData {
-    let password = login.password.expose_secret();
-    let auth = BASE64_STANDARD.encode(format!("{}:{password}", login.username));
-    let config = json!({
-        "auths": {
-            url: {"username": login.username, "password": password, "auth": auth}
+/// Each key is a URL exactly as given, followed by the name of an image where some programs need that. `auth` repeats user name and password
+/// for the programs that read nothing else.
+pub(super) fn render(logins: &[(&EcrRepositoryUrl, &RegistryLogin)]) -> SecretData {
+    let mut entries: Map<String, Value> = Map::new();
+    for (url, login) in logins {
+        let entry = json!({
+            "username": login.username,
+            "password": login.password.expose_secret(),
+            "auth": login.token().expose_secret(),
+        });
+        if let Some(name) = url.image_name() {
+            entries.insert(name, entry.clone());
         }
-    });
+        entries.insert(url.url.clone(), entry);
+    }
+    let config = json!({"auths": entries});
     SecretData(BTreeMap::from([(
         ".dockerconfigjson".to_owned(),
         config.to_string().into(),

@@ -1,6 +1,6 @@
 //! The Secret: as it is to be, as it was seen, whose it is, and one file for each format of its content. Pure: nothing here talks to anybody.
 //!
-//! A format has a file of its own with `TYPE` and `render`, and is named in [`DesiredSecret::new`] and in [`crate::spec::Format`].
+//! A format has a file of its own with `render`, and with `TYPE` unless the spec says the type, and is named in [`DesiredSecret::new`] and in [`crate::spec::Format`].
 
 mod credential_process;
 mod desired;

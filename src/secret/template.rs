@@ -1,17 +1,14 @@
-//! `Template`: a Secret whose keys are rendered from the templates of the spec.
-
-use std::collections::BTreeMap;
+//! `Template`: a Secret whose keys are rendered from the templates of the spec, and whose type is the spec's to say.
 
 use super::SecretData;
-use crate::credentials::Credentials;
-use crate::spec::template::{self, TemplateError, Variables};
-
-pub(super) const TYPE: &str = "Opaque";
+use crate::credentials::{Credentials, RegistryLogin};
+use crate::spec::template::{self, Template, TemplateError, Variables};
 
 pub(super) fn render(
-    templates: &BTreeMap<String, String>,
+    template: &Template,
     credentials: &Credentials,
+    login: Option<&RegistryLogin>,
     variables: Variables<'_>,
 ) -> Result<SecretData, TemplateError> {
-    template::render(templates, credentials, variables).map(SecretData)
+    template::render(template, credentials, login, variables).map(SecretData)
 }

@@ -4,9 +4,10 @@ use proptest::prelude::*;
 
 use super::desired::owner_reference;
 use super::*;
+use crate::api::TemplateType;
 use crate::credentials::{Credentials, ExposeSecret, RegistryLogin};
 use crate::spec::fixtures::{key, spec};
-use crate::spec::template::Variables;
+use crate::spec::template::{Template, Variables};
 use crate::spec::{Format, Spec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
@@ -17,12 +18,39 @@ const VARIABLES: Variables<'static> = Variables {
     expiration: Timestamp::UNIX_EPOCH,
 };
 
-fn session(id: &str, secret: &str, token: &str) -> Material {
-    Material::Session(Credentials {
+fn credentials(id: &str, secret: &str, token: &str) -> Credentials {
+    Credentials {
         access_key_id: id.into(),
         secret_access_key: secret.into(),
         session_token: token.into(),
-    })
+    }
+}
+
+fn session(id: &str, secret: &str, token: &str) -> Material {
+    Material::new(&Format::Map, credentials(id, secret, token), BTreeMap::new())
+}
+
+/// Logins for registries in those Regions, whose passwords end with the Region.
+fn logins(format: &Format, password: &str, regions: &[&str]) -> Material {
+    let login = |region: &&str| {
+        let login = RegistryLogin {
+            username: "AWS".into(),
+            password: format!("{password}{region}").into(),
+            expiration: None,
+        };
+        ((*region).to_owned(), login)
+    };
+    let logins = regions.iter().map(login).collect();
+    Material::new(format, credentials("id", "secret", "token"), logins)
+}
+
+fn docker_config(urls: &[&str]) -> Format {
+    Format::EcrDockerConfigJson(urls.iter().map(|url| url.parse().unwrap()).collect())
+}
+
+fn auths(secret: &DesiredSecret) -> serde_json::Map<String, serde_json::Value> {
+    let config: serde_json::Value = serde_json::from_str(value(secret, ".dockerconfigjson")).unwrap();
+    config["auths"].as_object().unwrap().clone()
 }
 
 fn rendered(format: Format, material: &Material) -> DesiredSecret {
@@ -50,16 +78,22 @@ fn a_map_has_a_key_for_each_part() {
 
 #[test]
 fn the_material_must_fit_the_form() {
-    let refused = DesiredSecret::new(
-        &key(),
-        &spec(Format::EcrDockerConfigJson(
-            "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app".parse().unwrap(),
-        )),
-        &session("id", "secret", "token"),
-        VARIABLES,
-        None,
-    );
-    assert_eq!(refused.unwrap_err(), RenderError::Mismatch);
+    let url = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app";
+    let login = docker_config(&[url]);
+    let template = Format::Template(Template {
+        data: BTreeMap::from([("key".into(), "{{ registryPassword }}".into())]),
+        registry: Some(url.parse().unwrap()),
+        ..Template::default()
+    });
+    for (format, material) in [
+        (login.clone(), session("id", "secret", "token")),
+        (login.clone(), logins(&login, "password", &["eu-west-2"])),
+        (template, session("id", "secret", "token")),
+        (Format::Map, logins(&login, "password", &["eu-west-1"])),
+    ] {
+        let refused = DesiredSecret::new(&key(), &spec(format), &material, VARIABLES, None);
+        assert_eq!(refused.unwrap_err(), RenderError::Mismatch);
+    }
 }
 
 #[test]
@@ -117,18 +151,69 @@ fn the_metadata_says_whose_it_is_and_keeps_what_others_wrote() {
 #[test]
 fn the_keys_are_those_that_the_form_announces() {
     let material = session("id", "secret", "token");
-    let templates = BTreeMap::from([("a.env".to_owned(), "ID={{ accessKeyId }}".to_owned())]);
+    let template = Template {
+        data: BTreeMap::from([("a.env".to_owned(), "ID={{ accessKeyId }}".to_owned())]),
+        ..Template::default()
+    };
     for format in [
         Format::Map,
         Format::File,
         Format::CredentialProcess,
-        Format::Template(templates),
+        Format::Template(template),
     ] {
         let announced: Vec<String> = format.keys().iter().map(|key| (*key).to_owned()).collect();
         let secret = rendered(format, &material);
         assert_eq!(keys(&secret), announced);
         assert_eq!(secret.type_, "Opaque");
     }
+}
+
+#[test]
+fn each_url_is_a_key_with_the_login_of_its_region() {
+    let of = |region: &str| format!("123456789012.dkr.ecr.{region}.amazonaws.com");
+    let urls = [
+        format!("https://{}/v2/team/app", of("eu-west-1")),
+        format!("{}/v2/team/base", of("eu-west-1")),
+        of("us-east-1"),
+    ];
+    let format = docker_config(&urls.each_ref().map(String::as_str));
+    let auths = auths(&rendered(
+        format.clone(),
+        &logins(&format, "for ", &["eu-west-1", "us-east-1"]),
+    ));
+    let passwords: BTreeMap<_, _> = auths
+        .iter()
+        .map(|(key, entry)| (key.as_str(), entry["password"].as_str().unwrap()))
+        .collect();
+    let as_image = format!("{}/team/base", of("eu-west-1"));
+    assert_eq!(
+        passwords,
+        BTreeMap::from([
+            (urls[0].as_str(), "for eu-west-1"),
+            (urls[1].as_str(), "for eu-west-1"),
+            (as_image.as_str(), "for eu-west-1"),
+            (urls[2].as_str(), "for us-east-1"),
+        ])
+    );
+}
+
+#[test]
+fn a_template_has_the_login_and_the_type_that_the_spec_asks_for() {
+    let format = Format::Template(Template {
+        data: BTreeMap::from([
+            ("username".into(), "{{ registryUsername }}".into()),
+            ("password".into(), "{{ registryPassword }}".into()),
+        ]),
+        type_: TemplateType::BasicAuth,
+        registry: Some("123456789012.dkr.ecr.eu-west-1.amazonaws.com".parse().unwrap()),
+    });
+    let secret = rendered(format.clone(), &logins(&format, "for ", &["eu-west-1"]));
+    assert_eq!(secret.type_, "kubernetes.io/basic-auth");
+    assert_eq!(
+        (value(&secret, "username"), value(&secret, "password")),
+        ("AWS", "for eu-west-1")
+    );
+    assert!(!format!("{secret:?}").contains("for eu-west-1"));
 }
 
 #[test]
@@ -226,18 +311,10 @@ proptest! {
     #[test]
     fn a_docker_config_is_read_back_whatever_the_password(password in "\\PC{1,200}") {
         let url = "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/team/app";
-        let written = rendered(
-            Format::EcrDockerConfigJson(url.parse().unwrap()),
-            &Material::Login(RegistryLogin {
-                username: "AWS".into(),
-                password: password.as_str().into(),
-                expiration: None,
-            }),
-        );
+        let format = docker_config(&[url]);
+        let written = rendered(format.clone(), &logins(&format, &password, &["eu-west-1"]));
         prop_assert_eq!(written.type_, "kubernetes.io/dockerconfigjson");
-        let config: serde_json::Value =
-            serde_json::from_str(value(&written, ".dockerconfigjson")).unwrap();
-        let auths = config["auths"].as_object().unwrap();
+        let (auths, password) = (auths(&written), format!("{password}eu-west-1"));
         prop_assert_eq!(auths.len(), 1);
         let entry = &auths[url];
         prop_assert_eq!(entry["username"].as_str(), Some("AWS"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Format, SessionRequest};
-use crate::api::{AWSAssumeRoleSpec, SecretType, SessionSpec};
+use crate::api::{AWSAssumeRoleSpec, SecretType, SessionSpec, TemplateType};
 use crate::digest;
 
 /// The hash of what the credentials depend on.
@@ -15,8 +15,12 @@ pub(super) fn spec_hash(spec: &AWSAssumeRoleSpec, session: &SessionRequest, form
         role_arn: spec.role_arn.as_deref(),
         secret_type: spec.secret_type,
         ecr_repository_url: match format {
-            Format::EcrDockerConfigJson(repository) => Some(&repository.url),
+            Format::EcrDockerConfigJson(_) | Format::Template(_) => spec.ecr_repository_url.as_deref(),
             _ => None,
+        },
+        ecr_repository_urls: match format {
+            Format::EcrDockerConfigJson(_) => &spec.ecr_repository_urls,
+            _ => &[],
         },
         duration_seconds: duration,
         session_name: &session.name,
@@ -27,7 +31,11 @@ pub(super) fn spec_hash(spec: &AWSAssumeRoleSpec, session: &SessionRequest, form
             .map(without_name)
             .filter(|rest| *rest != SessionSpec::default()),
         template: match format {
-            Format::Template(templates) => Some(templates),
+            Format::Template(template) => Some(&template.data),
+            _ => None,
+        },
+        template_type: match format {
+            Format::Template(template) => Some(template.type_).filter(|type_| *type_ != TemplateType::default()),
             _ => None,
         },
     };
@@ -56,6 +64,8 @@ struct Dependencies<'a> {
     secret_type: SecretType,
     #[serde(skip_serializing_if = "Option::is_none")]
     ecr_repository_url: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    ecr_repository_urls: &'a [String],
     duration_seconds: i32,
     session_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,4 +74,6 @@ struct Dependencies<'a> {
     session: Option<SessionSpec>,
     #[serde(skip_serializing_if = "Option::is_none")]
     template: Option<&'a BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template_type: Option<TemplateType>,
 }

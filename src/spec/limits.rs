@@ -14,6 +14,12 @@ const METADATA_MAX: usize = 64 << 10;
 /// The most keys of `template.data`.
 const KEYS_MAX: usize = 64;
 
+/// The most `ecrRepositoryUrls`.
+const URLS_MAX: usize = 20;
+
+/// The most characters of a registry's or repository's URL.
+const URL_MAX: usize = 512;
+
 /// Whether each field is within its limits. How large a template may be is [`super::template`]'s to say.
 pub(super) fn check(spec: &AWSAssumeRoleSpec) -> Result<(), InvalidSpec> {
     let session = spec.session.as_ref();
@@ -25,7 +31,7 @@ pub(super) fn check(spec: &AWSAssumeRoleSpec) -> Result<(), InvalidSpec> {
         (
             "ecrRepositoryUrl",
             spec.ecr_repository_url.as_ref(),
-            512,
+            URL_MAX,
             "512 characters",
         ),
         ("region", spec.region.as_ref(), 64, "64 characters"),
@@ -58,6 +64,10 @@ pub(super) fn check(spec: &AWSAssumeRoleSpec) -> Result<(), InvalidSpec> {
         if text.is_some_and(|text| is_longer(text, most)) {
             return Err(InvalidSpec::TooLong(field, told));
         }
+    }
+    let urls = &spec.ecr_repository_urls;
+    if urls.len() > URLS_MAX || urls.iter().any(|url| is_longer(url, URL_MAX)) {
+        return Err(InvalidSpec::TooLong("ecrRepositoryUrls", "20 URLs of 512 characters"));
     }
     if let Some(session) = session {
         check_lists(session)?;

@@ -15,8 +15,9 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use self::ecr::{EcrRepository, NotAnEcrRepository};
+use self::ecr::{EcrEndpoint, EcrRepositoryUrl, NotAnEcrRepositoryUrl};
 use self::role::RoleReference;
+use self::template::Template;
 use crate::api::{AWSAssumeRoleSpec, SecretType};
 pub use resource::{REFRESH_ANNOTATION, Resource, ResourceKey, ResourceVersion};
 pub use session::{InvalidSession, SessionRequest};
@@ -65,12 +66,12 @@ pub enum Format {
     Map,
     /// A shared credentials file.
     File,
-    /// A registry login.
-    EcrDockerConfigJson(EcrRepository),
+    /// Registry logins, one for each URL.
+    EcrDockerConfigJson(Vec<EcrRepositoryUrl>),
     /// A configuration that prints the credentials.
     CredentialProcess,
-    /// Templates, by the key that each is rendered to.
-    Template(BTreeMap<String, String>),
+    /// Templates.
+    Template(Template),
 }
 
 impl Format {
@@ -82,7 +83,17 @@ impl Format {
             Self::File => vec!["credentials"],
             Self::EcrDockerConfigJson(_) => vec![".dockerconfigjson"],
             Self::CredentialProcess => vec!["config", "credentials.json"],
-            Self::Template(templates) => templates.keys().map(String::as_str).collect(),
+            Self::Template(template) => template.data.keys().map(String::as_str).collect(),
+        }
+    }
+
+    /// Where registry logins are asked for, once for each Region.
+    #[must_use]
+    pub fn registry_endpoints(&self) -> Vec<EcrEndpoint> {
+        match self {
+            Self::EcrDockerConfigJson(urls) => ecr::endpoints(urls),
+            Self::Template(template) => ecr::endpoints(&template.registry),
+            Self::Map | Self::File | Self::CredentialProcess => Vec::new(),
         }
     }
 }
@@ -106,8 +117,8 @@ pub enum InvalidSpec {
     )]
     NoEcrRepositoryUrl,
     /// A URL that is none.
-    #[error("spec.ecrRepositoryUrl: {0}")]
-    EcrRepositoryUrl(#[from] NotAnEcrRepository),
+    #[error("spec.{0}: {1}")]
+    EcrRepositoryUrl(&'static str, NotAnEcrRepositoryUrl),
     /// Out of range.
     #[error("spec.durationSeconds is {0}: give 900 to 43200")]
     Duration(i32),
@@ -155,23 +166,7 @@ impl Spec {
         {
             return Err(InvalidSpec::RefreshBefore(before, duration));
         }
-        // A URL beside another type was ignored by the predecessors, and stored resources may have one.
-        let format = match spec.secret_type {
-            SecretType::Map => Format::Map,
-            SecretType::File => Format::File,
-            SecretType::EcrDockerConfigJson => Format::EcrDockerConfigJson(
-                spec.ecr_repository_url
-                    .as_deref()
-                    .ok_or(InvalidSpec::NoEcrRepositoryUrl)?
-                    .parse()?,
-            ),
-            SecretType::CredentialProcess => Format::CredentialProcess,
-            SecretType::Template => {
-                let templates = spec.template.as_ref().ok_or(InvalidSpec::NoTemplate)?;
-                template::check_bounds(&templates.data)?;
-                Format::Template(templates.data.clone())
-            }
-        };
+        let format = format(spec)?;
         let secret_template = spec.secret_template.clone().unwrap_or_default();
         let keys = secret_template.labels.keys().chain(secret_template.annotations.keys());
         if let Some(own) = keys.into_iter().find(|key| key.starts_with(OWN_PREFIX)) {
@@ -194,6 +189,39 @@ impl Spec {
     }
 }
 
+/// The form of the Secret. A URL beside another type was ignored by the predecessors, and stored resources may have one.
+fn format(spec: &AWSAssumeRoleSpec) -> Result<Format, InvalidSpec> {
+    let url = |field, url: &str| {
+        url.parse::<EcrRepositoryUrl>()
+            .map_err(|error| InvalidSpec::EcrRepositoryUrl(field, error))
+    };
+    let first = || {
+        let first = spec.ecr_repository_url.as_deref();
+        first.map(|first| url("ecrRepositoryUrl", first)).transpose()
+    };
+    Ok(match spec.secret_type {
+        SecretType::Map => Format::Map,
+        SecretType::File => Format::File,
+        SecretType::EcrDockerConfigJson => {
+            let first = first()?.ok_or(InvalidSpec::NoEcrRepositoryUrl)?;
+            let further = spec.ecr_repository_urls.iter();
+            let further = further.map(|further| url("ecrRepositoryUrls", further));
+            Format::EcrDockerConfigJson(std::iter::once(Ok(first)).chain(further).collect::<Result<_, _>>()?)
+        }
+        SecretType::CredentialProcess => Format::CredentialProcess,
+        SecretType::Template => {
+            let templates = spec.template.as_ref().ok_or(InvalidSpec::NoTemplate)?;
+            let template = Template {
+                data: templates.data.clone(),
+                type_: templates.type_.unwrap_or_default(),
+                registry: first()?,
+            };
+            template::check_bounds(&template)?;
+            Format::Template(template)
+        }
+    })
+}
+
 /// The prefix of the labels and annotations that are the operator's own.
 const OWN_PREFIX: &str = "pincette.net/";
 
@@ -211,5 +239,7 @@ fn seconds(number: i32) -> Duration {
     Duration::from_secs(u64::from(number.unsigned_abs()))
 }
 
+#[cfg(test)]
+mod ecr_tests;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::json;
 use thiserror::Error;
 
-use super::ecr::EcrRepository;
+use super::ecr::EcrRepositoryUrl;
 use super::role::session_name;
 use super::{Format, ResourceKey};
 use crate::api::SessionSpec;
@@ -41,6 +41,13 @@ pub enum InvalidSession {
     /// Too long.
     #[error("policy and spec.session.policyArns have {0} characters together: 2048 are allowed")]
     PolicyLength(usize),
+    /// The one that the operator would send is too long.
+    #[error(
+        "policy: the one that the operator makes of the repositories' URLs would have {0} characters, and 2048 are allowed: name fewer \
+         repositories, or a registry by its host alone (<account>.dkr.ecr.<region>.amazonaws.com), which means all of its repositories, or \
+         give a spec.session.policy of your own"
+    )]
+    DerivedPolicyLength(usize),
     /// Two keys that are one to AWS.
     #[error("tags: {0} is there twice: AWS does not tell upper case from lower case")]
     DuplicateTag(String),
@@ -50,7 +57,7 @@ pub enum InvalidSession {
 }
 
 impl SessionRequest {
-    /// Reads what a spec says of the session, and confines the session of a registry login to its repository where nothing is said.
+    /// Reads what a spec says of the session, and confines the session of a registry login to what its URLs mean where nothing is said.
     ///
     /// # Errors
     /// [`InvalidSession`] says what to write instead.
@@ -80,8 +87,12 @@ impl SessionRequest {
             return Err(InvalidSession::TransitiveTag(strange.clone()));
         }
         let policy = match format {
-            Format::EcrDockerConfigJson(repository) if spec.policy.is_none() && spec.policy_arns.is_empty() => {
-                Some(confined_to(repository))
+            Format::EcrDockerConfigJson(urls) if spec.policy.is_none() && spec.policy_arns.is_empty() => {
+                let policy = confined_to(urls);
+                match policy.chars().count() {
+                    length if length > POLICY_MAX => return Err(InvalidSession::DerivedPolicyLength(length)),
+                    _ => Some(policy),
+                }
             }
             _ => spec.policy,
         };
@@ -106,15 +117,23 @@ fn check_policy(policy: &str) -> Result<(), InvalidSession> {
     }
 }
 
-/// A session policy that lets a session fetch a registry token and do to one repository what its role may do to it. A token carries the
+/// A session policy that lets a session fetch registry tokens and do to what the URLs mean what its role may do to it. A token carries the
 /// rights of the session that asked for it.
 /// <https://docs.aws.amazon.com/AmazonECR/latest/userguide/registry_auth.html>
-fn confined_to(repository: &EcrRepository) -> String {
+fn confined_to(urls: &[EcrRepositoryUrl]) -> String {
+    let mut widest: Vec<&EcrRepositoryUrl> = Vec::new();
+    for url in urls {
+        if !widest.iter().any(|kept| kept.covers(url)) {
+            widest.retain(|kept| !url.covers(kept));
+            widest.push(url);
+        }
+    }
+    let resources: Vec<String> = widest.into_iter().flat_map(EcrRepositoryUrl::arns).collect();
     json!({
         "Version": "2012-10-17",
         "Statement": [
             {"Effect": "Allow", "Action": "ecr:GetAuthorizationToken", "Resource": "*"},
-            {"Effect": "Allow", "Action": "ecr:*", "Resource": repository.arn()},
+            {"Effect": "Allow", "Action": "ecr:*", "Resource": resources},
         ]
     })
     .to_string()

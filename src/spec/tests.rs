@@ -1,13 +1,14 @@
 use super::*;
 use crate::api::SessionSpec;
 
-fn spec() -> AWSAssumeRoleSpec {
+pub(super) fn spec() -> AWSAssumeRoleSpec {
     AWSAssumeRoleSpec {
         role_name: Some("my-role".into()),
         role_arn: None,
         secret_name: "my-secret".into(),
         secret_type: SecretType::Map,
         ecr_repository_url: None,
+        ecr_repository_urls: Vec::new(),
         duration_seconds: None,
         refresh_before_seconds: None,
         region: None,
@@ -18,11 +19,11 @@ fn spec() -> AWSAssumeRoleSpec {
     }
 }
 
-fn parsed(spec: &AWSAssumeRoleSpec) -> Result<Spec, InvalidSpec> {
+pub(super) fn parsed(spec: &AWSAssumeRoleSpec) -> Result<Spec, InvalidSpec> {
     Spec::from_api(&fixtures::key(), spec)
 }
 
-fn hash(change: impl FnOnce(&mut AWSAssumeRoleSpec)) -> String {
+pub(super) fn hash(change: impl FnOnce(&mut AWSAssumeRoleSpec)) -> String {
     let mut spec = spec();
     change(&mut spec);
     parsed(&spec).unwrap().spec_hash
@@ -105,34 +106,6 @@ fn with_session(session: crate::api::SessionSpec) -> Result<Spec, InvalidSpec> {
     let mut spec = spec();
     spec.session = Some(session);
     parsed(&spec)
-}
-
-#[test]
-fn a_registry_login_is_confined_to_its_repository_unless_a_policy_is_given() {
-    let mut ecr = spec();
-    ecr.secret_type = SecretType::EcrDockerConfigJson;
-    ecr.ecr_repository_url = Some("https://123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn/v2/team/app".into());
-    let derived = parsed(&ecr).unwrap().session.policy.unwrap();
-    let policy: serde_json::Value = serde_json::from_str(&derived).unwrap();
-    assert_eq!(policy["Statement"][0]["Action"], "ecr:GetAuthorizationToken");
-    assert_eq!(policy["Statement"][1]["Action"], "ecr:*");
-    assert_eq!(
-        policy["Statement"][1]["Resource"],
-        "arn:aws-cn:ecr:cn-north-1:123456789012:repository/team/app"
-    );
-
-    let own = r#"{"Version": "2012-10-17", "Statement": []}"#;
-    ecr.session = Some(SessionSpec {
-        policy: Some(own.into()),
-        ..SessionSpec::default()
-    });
-    assert_eq!(parsed(&ecr).unwrap().session.policy.as_deref(), Some(own));
-    ecr.session = Some(SessionSpec {
-        policy_arns: vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".into()],
-        ..SessionSpec::default()
-    });
-    assert_eq!(parsed(&ecr).unwrap().session.policy, None);
-    assert_eq!(parsed(&spec()).unwrap().session.policy, None);
 }
 
 #[test]
@@ -228,7 +201,10 @@ fn what_was_stored_too_large_is_refused_and_not_kept() {
     let template = |data| {
         plain(&|spec| {
             spec.secret_type = SecretType::Template;
-            spec.template = Some(crate::api::TemplateSpec { data: pairs(data) });
+            spec.template = Some(crate::api::TemplateSpec {
+                data: pairs(data),
+                type_: None,
+            });
         })
     };
     for (spec, field) in [
@@ -242,6 +218,14 @@ fn what_was_stored_too_large_is_refused_and_not_kept() {
         (
             plain(&|spec| spec.ecr_repository_url = Some(huge.clone())),
             "ecrRepositoryUrl",
+        ),
+        (
+            plain(&|spec| spec.ecr_repository_urls = vec![huge.clone()]),
+            "ecrRepositoryUrls",
+        ),
+        (
+            plain(&|spec| spec.ecr_repository_urls = vec!["x".into(); 21]),
+            "ecrRepositoryUrls",
         ),
         (
             plain(&|spec| {
@@ -276,7 +260,7 @@ fn what_was_stored_too_large_is_refused_and_not_kept() {
         (
             plain(&|spec| {
                 let data = (0..30_000).map(|n| (format!("key-{n}"), String::new())).collect();
-                spec.template = Some(crate::api::TemplateSpec { data });
+                spec.template = Some(crate::api::TemplateSpec { data, type_: None });
             }),
             "template.data",
         ),
@@ -303,6 +287,6 @@ fn a_template_that_may_be_parsed_is_not_rendered_here() {
     let mut spec = spec();
     spec.secret_type = SecretType::Template;
     let data = [("key".to_owned(), "{{ nothing".to_owned())].into();
-    spec.template = Some(crate::api::TemplateSpec { data });
+    spec.template = Some(crate::api::TemplateSpec { data, type_: None });
     assert!(parsed(&spec).is_ok());
 }

@@ -12,6 +12,7 @@ use super::spans;
 use crate::aws::error::Operation;
 use crate::aws::{AssumeRole, Aws, AwsError, Identity, Region};
 use crate::credentials::{Credentials, RegistryLogin, Session};
+use crate::spec::ecr::EcrEndpoint;
 
 /// An [`Aws`] whose calls show in traces and metrics.
 pub struct MeasuredAws {
@@ -67,11 +68,11 @@ impl Aws for MeasuredAws {
 
     fn registry_login<'a>(
         &'a self,
-        region: &'a str,
+        endpoint: &'a EcrEndpoint,
         credentials: &'a Credentials,
     ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
-        let call = self.aws.registry_login(region, credentials);
-        self.measured(Operation::GetAuthorizationToken, region.into(), call)
+        let call = self.aws.registry_login(endpoint, credentials);
+        self.measured(Operation::GetAuthorizationToken, endpoint.region.as_str().into(), call)
             .boxed()
     }
 }

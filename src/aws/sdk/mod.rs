@@ -5,6 +5,7 @@
 //! know that AWS refused them.
 
 mod answer;
+mod endpoint;
 mod http;
 mod provider;
 mod region;
@@ -31,6 +32,7 @@ use super::error::Operation;
 use super::{AssumeRole, Aws, AwsError, Identity, Region};
 use crate::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
 use crate::fence::Fence;
+use crate::spec::ecr::EcrEndpoint;
 
 /// How long a connection to AWS may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -43,6 +45,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct SdkAws {
     sts: aws_sdk_sts::Client,
     ecr: aws_sdk_ecr::Client,
+    /// Whether an endpoint URL is set for ECR. It stands in for those of AWS, of which there are several kinds.
+    ecr_endpoint_is_named: bool,
     region: CurrentRegion,
     credentials: Arc<OperatorCredentials>,
 }
@@ -91,6 +95,7 @@ impl SdkAws {
         Self {
             sts: aws_sdk_sts::Client::new(&config),
             ecr: aws_sdk_ecr::Client::new(&config),
+            ecr_endpoint_is_named: endpoint::is_named(&config, "ECR"),
             region,
             credentials,
         }
@@ -192,11 +197,15 @@ impl SdkAws {
         })
     }
 
-    async fn ask_registry_login(&self, region: &str, credentials: &Credentials) -> Result<RegistryLogin, AwsError> {
+    async fn ask_registry_login(
+        &self,
+        endpoint: &EcrEndpoint,
+        credentials: &Credentials,
+    ) -> Result<RegistryLogin, AwsError> {
         let operation = Operation::GetAuthorizationToken;
         // One client for all Regions and sessions: it remembers how far the clocks lie apart.
-        let session = aws_sdk_ecr::config::Builder::new()
-            .region(aws_sdk_ecr::config::Region::new(region.to_owned()))
+        let mut session = aws_sdk_ecr::config::Builder::new()
+            .region(aws_sdk_ecr::config::Region::new(endpoint.region.clone()))
             // A session is used for one call and must not stay in a cache.
             .identity_cache(IdentityCache::no_cache())
             .credentials_provider(aws_sdk_ecr::config::Credentials::new(
@@ -206,6 +215,13 @@ impl SdkAws {
                 None,
                 "role session",
             ));
+        // What is not set here is as AWS's variables say. An endpoint that somebody has named is of no kind.
+        if endpoint.fips && !self.ecr_endpoint_is_named {
+            session.set_use_fips(Some(true));
+        }
+        if endpoint.dual_stack && !self.ecr_endpoint_is_named {
+            session.set_use_dual_stack(Some(true));
+        }
         let answered = Answered::default();
         let output = self
             .ecr
@@ -257,10 +273,10 @@ impl Aws for SdkAws {
 
     fn registry_login<'a>(
         &'a self,
-        region: &'a str,
+        endpoint: &'a EcrEndpoint,
         credentials: &'a Credentials,
     ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
-        self.ask_registry_login(region, credentials).boxed()
+        self.ask_registry_login(endpoint, credentials).boxed()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Asking AWS: for the ARN of the role, for a session of it, for a registry login where one is wanted; and what came back instead.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -108,29 +109,23 @@ impl Cycle {
         // from it after a restart.
         let issued = whole_seconds(earlier(self.context.now(), asked.elapsed()));
         let issued = asked_by_aws(issued, session.answered, spec.duration, session.expiration);
-        let (material, token_end) = match &spec.format {
-            Format::EcrDockerConfigJson(repository) => {
-                let quota = Quota {
-                    service: "ECR",
-                    region: repository.region.clone(),
-                    account: account_of(&request.role_arn),
-                };
-                let pass = self.enter(quota).await?;
-                let login = aws.registry_login(&repository.region, &session.credentials).await;
-                pass.tell(verdict(login.as_ref().err()));
-                match login {
-                    Ok(login) => {
-                        let end = login.expiration;
-                        (Material::Login(login), end)
-                    }
-                    Err(error) => return Err(self.advised(error, spec, &request).await),
-                }
-            }
-            Format::Map | Format::File | Format::CredentialProcess | Format::Template(_) => {
-                (Material::Session(session.credentials), None)
-            }
-        };
-        let ends = effective_expiration(issued, spec.duration, session.expiration, token_end);
+        let mut logins = BTreeMap::new();
+        for endpoint in spec.format.registry_endpoints() {
+            let quota = Quota {
+                service: "ECR",
+                region: endpoint.region.clone(),
+                account: account_of(&request.role_arn),
+            };
+            let pass = self.enter(quota).await?;
+            let login = aws.registry_login(&endpoint, &session.credentials).await;
+            pass.tell(verdict(login.as_ref().err()));
+            match login {
+                Ok(login) => logins.insert(endpoint.region, login),
+                Err(error) => return Err(self.advised(error, spec, &request).await),
+            };
+        }
+        let token_ends: Vec<_> = logins.values().filter_map(|login| login.expiration).collect();
+        let ends = effective_expiration(issued, spec.duration, session.expiration, &token_ends);
         Ok(Some(IssuedCredentials {
             why,
             role_arn: request.role_arn,
@@ -138,7 +133,7 @@ impl Cycle {
                 issued,
                 expiration: ends.expiration,
             },
-            material,
+            material: Material::new(&spec.format, session.credentials, logins),
             notes: notes(&ends),
         }))
     }

@@ -331,6 +331,8 @@ fn log(outcome: &Outcome) {
 }
 
 #[cfg(test)]
+mod registry_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trouble_tests;

@@ -66,15 +66,15 @@ impl Cycle {
 
     /// Checks the templates of a spec, once for each generation, before AWS is asked.
     pub(super) async fn check_templates(&mut self, spec: &Spec) -> Result<(), Failure> {
-        let Format::Template(templates) = &spec.format else {
+        let Format::Template(template) = &spec.format else {
             return Ok(());
         };
         let generation = self.resource.generation;
         let result = match &self.memory.checked {
             Some((checked, result)) if *checked == generation => result.clone(),
             _ => {
-                let templates = templates.clone();
-                let result = self.render(move || template::check(&templates)).await?;
+                let template = template.clone();
+                let result = self.render(move || template::check(&template)).await?;
                 self.memory.checked = Some((generation, result.clone()));
                 result
             }

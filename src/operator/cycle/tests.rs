@@ -5,7 +5,7 @@ use crate::api::{ConditionType, Phase, Reason};
 use crate::operator::fixtures::{
     Call, MemoryCluster, Reply, World, at, pass, refusal, secret, settle, throttling, unavailable,
 };
-use crate::refresh::plan::{IssueReason, RepairReason};
+use crate::refresh::plan::RepairReason;
 use crate::spec::Format;
 use crate::spec::fixtures::{key, resource, spec};
 
@@ -419,18 +419,4 @@ async fn aws_is_not_asked_twice_within_five_seconds_unless_somebody_wants_it() {
         assert_eq!(before.elapsed().as_secs(), waited, "{trigger}");
         world.cluster.remove("secret");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_registry_login_ends_with_what_ends_first() {
-    let world = World::new().await;
-    world.aws.logins_last(Duration::from_secs(600));
-    let url = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/app";
-    let login = resource(spec(Format::EcrDockerConfigJson(url.parse().unwrap())));
-    let report = first(&world, &login).await;
-    let Outcome::Issued { why, validity, .. } = report.outcome else {
-        panic!("{:?}", report.outcome);
-    };
-    assert_eq!((why, validity.expiration), (IssueReason::New, at(600)));
-    assert_eq!(world.cluster.secret("secret").unwrap().expiration(), Some(at(600)));
 }

@@ -8,6 +8,7 @@ use crate::clock::Reading;
 use crate::operator::fixtures::{Call, World, at, pass, unavailable};
 use crate::spec::Format;
 use crate::spec::fixtures::{key, resource, spec};
+use crate::spec::template::Template;
 
 /// Takes everybody's places at the gate, as calls that hang do.
 async fn all_places(world: &World) -> Vec<Pass> {
@@ -117,7 +118,11 @@ async fn in_a_namespace_that_is_being_deleted_aws_is_not_asked_and_nothing_is_sa
 async fn templates_are_checked_once_for_each_generation_before_aws_is_asked() {
     let world = World::new().await;
     let templates = [("key".to_owned(), "{{ nonsense }}".to_owned())];
-    let wrong = resource(spec(Format::Template(templates.into())));
+    let template = Template {
+        data: templates.into(),
+        ..Template::default()
+    };
+    let wrong = resource(spec(Format::Template(template)));
     let report = first(&world, &wrong).await;
     assert_eq!(world.aws.calls(), 0);
     assert!(matches!(report.memory.checked, Some((1, Err(_)))));

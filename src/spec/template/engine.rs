@@ -175,7 +175,10 @@ impl<'a, 'w> Engine<'a, 'w> {
         match (self.lookup(expression)?, expression) {
             (Value::Undefined, Expr::Var(name)) => {
                 let (id, known) = (name.id, self.variables.keys().copied().collect::<Vec<_>>().join(", "));
-                let what = format!("{id} is undefined: a template may use {known}");
+                let what = match id.starts_with("registry") && !self.variables.contains_key("registry") {
+                    true => format!("{id} is undefined: without spec.ecrRepositoryUrl a template may use {known}"),
+                    false => format!("{id} is undefined: a template may use {known}"),
+                };
                 Err(fault(&what, expression.span()))
             }
             (Value::Undefined, _) => Err(fault("what is asked for is undefined", expression.span())),

@@ -15,12 +15,19 @@ const VARIABLES: Variables<'static> = Variables {
     expiration: Timestamp::UNIX_EPOCH,
 };
 
-fn one(template: &str) -> BTreeMap<String, String> {
-    BTreeMap::from([("key".to_owned(), template.to_owned())])
+fn of(data: BTreeMap<String, String>) -> Template {
+    Template {
+        data,
+        ..Template::default()
+    }
+}
+
+fn one(template: &str) -> Template {
+    of(BTreeMap::from([("key".to_owned(), template.to_owned())]))
 }
 
 fn text(template: &str) -> Result<String, TemplateError> {
-    let data = render(&one(template), &credentials(), VARIABLES)?;
+    let data = render(&one(template), &credentials(), None, VARIABLES)?;
     Ok(data["key"].expose_secret().to_owned())
 }
 
@@ -234,7 +241,7 @@ fn hostile_templates_come_to_an_end() {
         assert!(template.len() <= bounds::TEMPLATE_MAX, "{} bytes", template.len());
         let start: String = template.chars().take(100).collect();
         // Some are merely slow: what counts is that they end.
-        if let Ok(data) = render(&one(&template), &credentials(), VARIABLES) {
+        if let Ok(data) = render(&one(&template), &credentials(), None, VARIABLES) {
             assert!(data["key"].expose_secret().len() <= SIZE_MAX, "{start}");
         }
     }
@@ -248,7 +255,7 @@ fn the_templates_of_a_resource_share_their_work() {
     );
     assert_eq!(check(&one(&busy)), Ok(()));
     let many = (0..10).map(|n| (n.to_string(), busy.clone())).collect();
-    let error = check(&many).unwrap_err().to_string();
+    let error = check(&of(many)).unwrap_err().to_string();
     assert!(error.contains("too much work"), "{error}");
 }
 
@@ -352,7 +359,7 @@ fn what_is_beyond_the_bounds_is_not_parsed() {
     let five = (0..5)
         .map(|n| (n.to_string(), "x".repeat(bounds::TEMPLATE_MAX)))
         .collect();
-    assert_eq!(check_bounds(&five), Err(TemplateError::Together));
+    assert_eq!(check_bounds(&of(five)), Err(TemplateError::Together));
 }
 
 #[test]
@@ -367,7 +374,7 @@ fn what_only_looks_nested_is_rendered() {
 
 #[test]
 fn a_key_that_no_secret_can_have_is_refused() {
-    let keyed = |key: &str| check_bounds(&BTreeMap::from([(key.to_owned(), String::new())]));
+    let keyed = |key: &str| check_bounds(&of(BTreeMap::from([(key.to_owned(), String::new())])));
     for key in ["a", ".a", "-", "_", "a..b", "credentials.json", &"k".repeat(253)] {
         assert_eq!(keyed(key), Ok(()), "{key}");
     }

@@ -57,6 +57,7 @@ impl Life {
             let mut spec = self.spec(&place.name);
             spec.secret_type = SecretType::Map;
             spec.ecr_repository_url = None;
+            spec.ecr_repository_urls = Vec::new();
             spec.template = None;
             spec.region = None;
             spec.role_arn = Some(self.role(&place));

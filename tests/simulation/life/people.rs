@@ -34,6 +34,7 @@ impl Life {
             secret_name: format!("s-{name}"),
             secret_type: SecretType::Map,
             ecr_repository_url: None,
+            ecr_repository_urls: Vec::new(),
             duration_seconds: Some(self.durations.unwrap_or(duration)),
             refresh_before_seconds: None,
             region: (self.random.u8(0..10) == 0).then(|| OTHER_REGION.to_owned()),
@@ -51,6 +52,7 @@ impl Life {
 
     fn choose_type(&mut self, spec: &mut AWSAssumeRoleSpec) {
         spec.ecr_repository_url = None;
+        spec.ecr_repository_urls = Vec::new();
         spec.template = None;
         spec.secret_type = match self.random.u32(0..5) {
             0 => SecretType::Map,
@@ -63,11 +65,18 @@ impl Life {
                     ("region", "{{ region }}"),
                 ];
                 let data = data.map(|(key, text)| (key.to_owned(), text.to_owned()));
-                spec.template = Some(TemplateSpec { data: data.into() });
+                spec.template = Some(TemplateSpec {
+                    data: data.into(),
+                    ..TemplateSpec::default()
+                });
                 SecretType::Template
             }
             _ => {
                 spec.ecr_repository_url = Some(ECR_URL.to_owned());
+                if self.random.bool() {
+                    let further = format!("{ACCOUNT}.dkr.ecr.{OTHER_REGION}.amazonaws.com");
+                    spec.ecr_repository_urls = vec![further];
+                }
                 SecretType::EcrDockerConfigJson
             }
         };
@@ -139,6 +148,7 @@ impl Life {
                     spec.secret_type = chosen.secret_type;
                     spec.template = chosen.template;
                     spec.ecr_repository_url = chosen.ecr_repository_url;
+                    spec.ecr_repository_urls = chosen.ecr_repository_urls;
                 });
             }
             2 => {

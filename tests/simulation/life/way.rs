@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, Once};
 
 use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity, Region};
 use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
+use aws_assume_role::spec::ecr::EcrEndpoint;
 use fastrand::Rng;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -81,10 +82,10 @@ impl Aws for WatchedAws {
 
     fn registry_login<'a>(
         &'a self,
-        region: &'a str,
+        endpoint: &'a EcrEndpoint,
         credentials: &'a Credentials,
     ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
-        self.call(self.aws.registry_login(region, credentials)).boxed()
+        self.call(self.aws.registry_login(endpoint, credentials)).boxed()
     }
 }
 

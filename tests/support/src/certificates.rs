@@ -42,8 +42,15 @@ impl Authority {
 
     /// Issues a certificate for a host.
     pub fn issue(&self, host: &str) -> Certified {
+        self.issue_for(&[host])
+    }
+
+    /// Issues a certificate for several hosts, whose files have the name of the first.
+    pub fn issue_for(&self, hosts: &[&str]) -> Certified {
+        let host = hosts[0];
         let key = KeyPair::generate().unwrap();
-        let parameters = CertificateParams::new([host.to_owned()]).unwrap();
+        let names: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let parameters = CertificateParams::new(names).unwrap();
         let certificate = parameters.signed_by(&key, &self.issuer).unwrap();
         let issued = Certified {
             certificate: self.folder.join(format!("{host}.crt")),

@@ -154,8 +154,8 @@ impl State {
     pub(super) fn open(&mut self, mut session: Principal, told_end: Timestamp) -> Reply {
         self.number += 1;
         let access_key_id = format!("ASIA{:016}", self.number);
-        let token = format!("session-token-{:08}-{}", self.number, "s".repeat(100));
-        session.secret = format!("secret-key-{:029}", self.number);
+        let token = format!("session/token+{:08}/{}==", self.number, "s".repeat(100));
+        session.secret = format!("secret/key+{:029}", self.number);
         session.token = Some(token.clone());
         let secret = session.secret.clone();
         self.principals.insert(access_key_id.clone(), session);

@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_assume_role::aws::error::{Answer, Operation};
 use aws_assume_role::aws::{self, Aws, AwsError, Identity, Region, RegionSource};
 use aws_assume_role::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
+use aws_assume_role::spec::ecr::EcrEndpoint;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -163,7 +164,7 @@ impl Aws for InProcess {
 
     fn registry_login<'a>(
         &'a self,
-        region: &'a str,
+        endpoint: &'a EcrEndpoint,
         credentials: &'a Credentials,
     ) -> BoxFuture<'a, Result<RegistryLogin, AwsError>> {
         async move {
@@ -174,7 +175,7 @@ impl Aws for InProcess {
             let reply = self.call(
                 Operation::GetAuthorizationToken,
                 key,
-                region,
+                &endpoint.region,
                 Request::GetAuthorizationToken,
             );
             match reply.await?.reply {
