@@ -6,6 +6,7 @@
 
 pub mod aws_proxy;
 pub mod certificates;
+pub mod consumers;
 pub mod control_plane;
 pub mod etcd;
 pub mod fixtures;
