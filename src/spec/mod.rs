@@ -87,14 +87,20 @@ impl Format {
         }
     }
 
+    /// The registries and repositories that logins are for.
+    #[must_use]
+    pub fn registries(&self) -> &[EcrRepositoryUrl] {
+        match self {
+            Self::EcrDockerConfigJson(urls) => urls,
+            Self::Template(template) => template.registry.as_slice(),
+            Self::Map | Self::File | Self::CredentialProcess => &[],
+        }
+    }
+
     /// Where registry logins are asked for, once for each Region.
     #[must_use]
     pub fn registry_endpoints(&self) -> Vec<EcrEndpoint> {
-        match self {
-            Self::EcrDockerConfigJson(urls) => ecr::endpoints(urls),
-            Self::Template(template) => ecr::endpoints(&template.registry),
-            Self::Map | Self::File | Self::CredentialProcess => Vec::new(),
-        }
+        ecr::endpoints(self.registries())
     }
 }
 

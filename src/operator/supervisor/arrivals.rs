@@ -12,7 +12,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 
 use super::{SupervisorMessage, SupervisorState};
 use crate::operator::role::Beginning;
-use crate::spec::{Format, Resource};
+use crate::spec::Resource;
 
 /// How many first cycles there should be at the same time, over all queues.
 const PLACES: usize = 128;
@@ -110,8 +110,8 @@ fn line_of(resource: &Resource) -> Line {
     let mut hasher = DefaultHasher::new();
     if let Ok(spec) = &resource.spec {
         spec.region.hash(&mut hasher);
-        if let Format::EcrDockerConfigJson(repository) = &spec.format {
-            (&repository.account, &repository.region).hash(&mut hasher);
+        for registry in spec.format.registries() {
+            (&registry.account, &registry.region).hash(&mut hasher);
         }
     }
     (resource.key.namespace.clone(), hasher.finish() % QUEUES)
