@@ -70,6 +70,7 @@ async fn a_leader_that_is_killed_is_followed_and_nobody_notices_but_by_the_pause
         serves(&world, name).await;
     }
     standby.will_show(r#"aws_assume_role_resources{state="ready"} 2"#).await;
+    standby.ready().await;
     let looks = |replica: &Replica| {
         let of = |event: &Value, verb: &str| event["verb"] == verb;
         let requests = replica.requests(&world);
