@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use support::aws_proxy::Treatment;
 use support::fixtures::{ecr_spec, map_spec, role_arn, with};
 use support::jaeger::Jaeger;
-use support::traces::Trace;
+use support::traces::{SpanNode, Trace};
 use support::wait_for;
 use support::world::{PATIENCE, World};
 
@@ -38,6 +38,18 @@ async fn refreshes(jaeger: &Jaeger, name: &str, number: usize) -> Vec<Trace> {
     .await
 }
 
+/// What a first refresh did, but for the word that it takes a while: on a busy machine it may.
+fn steps(root: &SpanNode) -> Vec<&str> {
+    let mut names = root.names();
+    let of = |wanted: &str| names.iter().position(|name| *name == wanted);
+    if let (Some(status), Some(secret)) = (of("status.write"), of("secret.write"))
+        && status < secret
+    {
+        names.remove(status);
+    }
+    names
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_success_shows_each_call_and_its_answer() {
     let (world, jaeger) = traced_world("grpc").await;
@@ -47,16 +59,14 @@ async fn a_success_shows_each_call_and_its_answer() {
     let trace = refreshes(&jaeger, "traced", 1).await.remove(0);
     let root = trace.root();
     assert_eq!(
-        root.names(),
+        steps(root),
         [
             "sts.GetCallerIdentity",
             "sts.AssumeRole",
             "secret.write",
             "status.write",
             "event.write"
-        ]
-        .map(String::from)
-        .as_slice(),
+        ],
         "{}",
         trace.draw()
     );
@@ -123,8 +133,16 @@ async fn a_registry_login_is_a_call_of_its_own_and_http_works_as_well() {
     world.ready("images").await;
     let trace = refreshes(&jaeger, "images", 1).await.remove(0);
     assert_eq!(
-        trace.root().shape(),
-        "refresh\n  sts.AssumeRole\n  ecr.GetAuthorizationToken\n  secret.write\n  status.write\n  event.write"
+        steps(trace.root()),
+        [
+            "sts.AssumeRole",
+            "ecr.GetAuthorizationToken",
+            "secret.write",
+            "status.write",
+            "event.write"
+        ],
+        "{}",
+        trace.draw()
     );
     let login = trace.root().child("ecr.GetAuthorizationToken").unwrap();
     assert_eq!(login.attribute("rpc.service"), Some("ECR"));
@@ -184,7 +202,7 @@ async fn a_deletion_in_the_middle_of_a_call_ends_the_spans() {
     assert!(!root.error, "nothing went wrong");
     let call = root.child("sts.AssumeRole").unwrap();
     assert_eq!(call.attribute("http.response.status_code"), None);
-    assert_eq!(root.names().last().copied(), Some("sts.AssumeRole"));
+    assert!(root.child("secret.write").is_none());
     let metrics = world.metrics().await;
     assert!(
         metrics.contains(r#"aws_assume_role_refreshes_total{outcome="aborted",reason=""} 1"#),
