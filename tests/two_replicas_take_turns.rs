@@ -169,6 +169,15 @@ async fn a_leader_that_was_stopped_beyond_its_lease_does_nothing_when_it_goes_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn one_that_is_not_told_its_namespace_finds_the_lease_by_its_service_account() {
+    let world = World::without_operator().await;
+    let lost = Replica::start_with(&world, "lost", |command| command.env("POD_NAMESPACE", ""));
+    will_hold(&world, &lost).await;
+    lost.will_lead(true).await;
+    serves(&world, "a").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_lease_that_is_edited_by_hand_is_let_go_of() {
     let (world, leader, standby) = two().await;
     serves(&world, "a").await;

@@ -60,7 +60,7 @@ pub struct Operator {
     )]
     pub leader_election_lease_name: String,
 
-    /// The namespace of the Lease: the pod's. Default: that of the kubeconfig or of the pod's ServiceAccount.
+    /// The namespace of the Lease: the pod's. Default: that of the operator's ServiceAccount, or else of the kubeconfig.
     #[arg(long, env = "POD_NAMESPACE")]
     pub leader_election_namespace: Option<String>,
 

@@ -1,10 +1,13 @@
 //! The Lease through a client of its own, so that nothing else that is asked of the API server is in the way of a renewal.
 
 use std::future::ready;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, Stream, StreamExt};
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -12,6 +15,7 @@ use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{Event, watcher};
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::sync::OnceCell;
 use tracing::warn;
 
 use super::{Lease, LeaseRecord, Leases};
@@ -21,30 +25,35 @@ use crate::cluster::watch::{Pauses, configuration};
 use crate::errors::FailureLog;
 use crate::secret::FIELD_MANAGER;
 
+/// How soon the watch asks again for a namespace that is not known.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// The Lease of a name in a namespace.
 pub struct KubeLease {
     client: Client,
-    namespace: String,
+    /// Not known before it is asked for, where it is not given.
+    namespace: Arc<OnceCell<String>>,
     name: String,
 }
 
 impl KubeLease {
-    /// Uses a client for it. Without a namespace it is the client's own.
+    /// Uses a client for it. Without a namespace it is that of the client's ServiceAccount, which has the rights to it, or else the kubeconfig's.
     #[must_use]
     pub fn new(client: Client, namespace: Option<&str>, name: &str) -> Self {
         Self {
-            namespace: namespace.unwrap_or(client.default_namespace()).to_owned(),
+            namespace: Arc::new(OnceCell::new_with(namespace.map(str::to_owned))),
             client,
             name: name.to_owned(),
         }
     }
 
-    fn api(&self) -> Api<LeaseObject> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+    async fn api(&self) -> Result<Api<LeaseObject>, ClusterError> {
+        let namespace = known(&self.namespace, &self.client).await?;
+        Ok(Api::namespaced(self.client.clone(), &namespace))
     }
 
     async fn look(&self) -> Result<Option<Lease>, ClusterError> {
-        Ok(self.api().get_opt(&self.name).await?.map(read))
+        Ok(self.api().await?.get_opt(&self.name).await?.map(read))
     }
 
     async fn make(&self, record: &LeaseRecord) -> Result<Lease, ClusterError> {
@@ -59,7 +68,7 @@ impl KubeLease {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
         };
-        Ok(read(self.api().create(&parameters, &object).await?))
+        Ok(read(self.api().await?.create(&parameters, &object).await?))
     }
 
     /// A merge patch: labels, annotations and fields of others stay. It makes no Lease where there is none.
@@ -72,42 +81,27 @@ impl KubeLease {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        let patched = self.api().patch(&self.name, &parameters, &Patch::Merge(patch)).await?;
+        let api = self.api().await?;
+        let patched = api.patch(&self.name, &parameters, &Patch::Merge(patch)).await?;
         Ok(read(patched))
     }
 }
 
 impl Leases for KubeLease {
     fn watch(&self) -> BoxStream<'static, Option<Lease>> {
-        let (client, _) = listening(self.client.clone());
-        let api: Api<LeaseObject> = Api::namespaced(client, &self.namespace);
-        let this_one = configuration().fields(&format!("metadata.name={}", self.name));
-        let mut log = FailureLog::default();
-        let mut listed = None;
-        watcher(api, this_one)
-            .backoff(Pauses::default())
-            .filter_map(move |event| {
-                ready(match event {
-                    Ok(Event::Init) => {
-                        listed = None;
-                        None
-                    }
-                    Ok(Event::InitApply(lease)) => {
-                        listed = Some(read(lease));
-                        None
-                    }
-                    Ok(Event::InitDone) => Some(listed.take()),
-                    Ok(Event::Apply(lease)) => Some(Some(read(lease))),
-                    Ok(Event::Delete(_)) => Some(None),
-                    Err(error) => {
-                        let error = error.to_string();
-                        if log.is_news(&error) {
-                            warn!(error, "the watch on the Lease failed and is set up again");
-                        }
-                        None
-                    }
-                })
-            })
+        let (client, namespace) = (self.client.clone(), self.namespace.clone());
+        let name = self.name.clone();
+        let namespace = async move {
+            loop {
+                match known(&namespace, &client).await {
+                    Ok(namespace) => return (client, namespace),
+                    // The calls say what is wrong.
+                    Err(_) => tokio::time::sleep(PAUSE).await,
+                }
+            }
+        };
+        stream::once(namespace)
+            .flat_map(move |(client, namespace)| seen(client, &namespace, &name))
             .boxed()
     }
 
@@ -124,6 +118,63 @@ impl Leases for KubeLease {
     }
 }
 
+/// What the watch on the Lease of that name tells.
+fn seen(client: Client, namespace: &str, name: &str) -> impl Stream<Item = Option<Lease>> + Send + use<> {
+    let (client, _) = listening(client);
+    let api: Api<LeaseObject> = Api::namespaced(client, namespace);
+    let this_one = configuration().fields(&format!("metadata.name={name}"));
+    let mut log = FailureLog::default();
+    let mut listed = None;
+    watcher(api, this_one)
+        .backoff(Pauses::default())
+        .filter_map(move |event| {
+            ready(match event {
+                Ok(Event::Init) => {
+                    listed = None;
+                    None
+                }
+                Ok(Event::InitApply(lease)) => {
+                    listed = Some(read(lease));
+                    None
+                }
+                Ok(Event::InitDone) => Some(listed.take()),
+                Ok(Event::Apply(lease)) => Some(Some(read(lease))),
+                Ok(Event::Delete(_)) => Some(None),
+                Err(error) => {
+                    let error = error.to_string();
+                    if log.is_news(&error) {
+                        warn!(error, "the watch on the Lease failed and is set up again");
+                    }
+                    None
+                }
+            })
+        })
+}
+
+/// The namespace of the Lease, asked for if it is not known yet. Everybody may ask who he is (`system:basic-user`).
+/// <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review>
+async fn known(namespace: &OnceCell<String>, client: &Client) -> Result<String, ClusterError> {
+    let ask = async || {
+        let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+        let (parameters, question) = (PostParams::default(), SelfSubjectReview::default());
+        let user = match reviews.create(&parameters, &question).await {
+            Ok(review) => review.status.and_then(|status| status.user_info?.username),
+            // An API server that does not tell.
+            Err(kube::Error::Api(_)) => None,
+            Err(error) => return Err(ClusterError::from(error)),
+        };
+        let own = user.as_deref().and_then(namespace_of_service_account);
+        Ok(own.unwrap_or(client.default_namespace()).to_owned())
+    };
+    namespace.get_or_try_init(ask).await.cloned()
+}
+
+/// The namespace in the user name of a ServiceAccount.
+fn namespace_of_service_account(user: &str) -> Option<&str> {
+    let (namespace, _) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+    Some(namespace)
+}
+
 fn read(object: LeaseObject) -> Lease {
     let spec = object.spec.unwrap_or_default();
     let seconds = spec.lease_duration_seconds.unwrap_or_default();
@@ -132,7 +183,7 @@ fn read(object: LeaseObject) -> Lease {
         version: object.metadata.resource_version.unwrap_or_default(),
         record: LeaseRecord {
             holder: spec.holder_identity.filter(|holder| !holder.is_empty()),
-            duration: std::time::Duration::from_secs(seconds.try_into().unwrap_or_default()),
+            duration: Duration::from_secs(seconds.try_into().unwrap_or_default()),
             acquired: spec.acquire_time.map(|time| time.0),
             renewed: spec.renew_time.map(|time| time.0),
             transitions: spec.lease_transitions.unwrap_or_default(),
@@ -154,4 +205,17 @@ fn spec(record: &LeaseRecord) -> serde_json::Value {
 /// A Lease that could not be put together.
 fn unbuilt(error: serde_json::Error) -> ClusterError {
     ClusterError::Refused(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_account_has_its_namespace_in_its_name() {
+        let of = namespace_of_service_account;
+        assert_eq!(of("system:serviceaccount:team:operator"), Some("team"));
+        assert_eq!(of("system:serviceaccount:team"), None);
+        assert_eq!(of("kubernetes-admin"), None);
+    }
 }
