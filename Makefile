@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test soak chaos bench bench-quick build parts crds tools
+.PHONY: help demo up down test soak chaos fuzz bench bench-quick build parts crds tools
 
 help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -35,6 +35,13 @@ test: build ## Runs all tests: format, lints, unit tests, end-to-end tests.
 
 soak: build ## Simulates more months of operation: make soak SEEDS=1000. Also FIRST_SEED, DAYS and RESOURCES.
 	SEEDS=$(or $(SEEDS),20) cargo test --test simulation every_promise -- --nocapture
+
+# For what libFuzzer found before, and what it starts from. SECONDS and TARGET are variables of make, not of the shell.
+fuzz: ## Looks for input that the operator stumbles over: make fuzz TARGET=template SECONDS=300. The targets are in tests/fuzz/targets.
+	@command -v cargo-fuzz > /dev/null || { echo "cargo-fuzz is missing: cargo install cargo-fuzz"; exit 1; }
+	@mkdir -p target/fuzz/corpus/$(or $(TARGET),spec)
+	cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none $(or $(TARGET),spec) \
+	  target/fuzz/corpus/$(or $(TARGET),spec) -- -max_total_time=$(or $(SECONDS),60) -timeout=20 -max_len=20000
 
 # The parts are built beside the operator, which needs the machine for about as long. Nothing is built twice: demo and tests use the same.
 build: tools

@@ -29,6 +29,7 @@ mod consumers_read_their_secrets;
 mod credentials_are_refreshed;
 mod events_tell_the_story;
 mod every_type_gives_its_secret;
+mod hostile_resources_hurt_nobody;
 mod logins_are_found_by_those_who_read_them;
 mod minted_credentials_are_kept;
 mod no_secret_is_anywhere_else;

@@ -24,19 +24,19 @@ pub struct AWSAssumeRoleStatus {
     #[serde(deserialize_with = "lenient")]
     pub secret_name: Option<String>,
     /// When the credentials in the Secret expire.
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient_time")]
     #[schemars(schema_with = "time_schema")]
     pub expiration: Option<Time>,
     /// When the credentials in the Secret were issued.
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient_time")]
     #[schemars(schema_with = "time_schema")]
     pub last_refresh_time: Option<Time>,
     /// When the next attempt is due.
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient_time")]
     #[schemars(schema_with = "time_schema")]
     pub next_refresh_time: Option<Time>,
     /// How many attempts have failed since the last success.
-    #[serde(deserialize_with = "lenient")]
+    #[serde(deserialize_with = "lenient_count")]
     pub failures: Option<i32>,
     /// `Ready`, `Pending` or `Error`.
     #[serde(deserialize_with = "lenient")]
@@ -230,4 +230,23 @@ where
 {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).unwrap_or_default())
+}
+
+/// Reads a time, and takes none where there is none that could be written again: RFC 3339 has years of four digits.
+fn lenient_time<'de, D>(deserializer: D) -> Result<Option<Time>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    const YEAR_0001: i64 = -62_135_596_800;
+    let time: Option<Time> = lenient(deserializer)?;
+    Ok(time.filter(|time| time.0.as_second() >= YEAR_0001))
+}
+
+/// Reads a number, and takes none where it is negative.
+fn lenient_count<'de, D>(deserializer: D) -> Result<Option<i32>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    let count: Option<i32> = lenient(deserializer)?;
+    Ok(count.filter(|count| *count >= 0))
 }

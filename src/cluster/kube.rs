@@ -24,6 +24,7 @@ use crate::fence::Fence;
 use crate::secret::FIELD_MANAGER;
 use crate::secret::provenance::claimed;
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
+use crate::spec::names::is_object_name;
 use crate::spec::{ResourceKey, ResourceVersion};
 
 /// What the API server says of a JSON Patch whose test fails: that, and nothing of which test or which object. Whoever else refuses a status,
@@ -57,6 +58,10 @@ impl KubeCluster {
     }
 
     async fn get(&self, namespace: &str, name: &str) -> Result<Option<ObservedSecret>, ClusterError> {
+        // kube puts a name into the path as it is. A status may hold any, and no Secret has one of these.
+        if !is_object_name(name) {
+            return Ok(None);
+        }
         let found = self
             .places
             .in_time(namespace, self.secrets(namespace).get_metadata_opt(name))

@@ -16,6 +16,8 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tower::{BoxError, service_fn};
 
+use super::nesting::Shallow;
+
 /// For how long a watch is asked for. The API server sends a bookmark just before it ends it, and the next one goes on from there, so it costs
 /// one small request. It bounds how long a watch whose connection has died goes unnoticed.
 pub(super) const WATCH_SECONDS: u32 = 25;
@@ -93,14 +95,16 @@ async fn send(
     }
     Ok(response.map(|body| {
         let frames = Box::pin(BodyStream::new(body));
-        let bounded = stream::unfold(Some((frames, heard)), move |state| async move {
-            let (mut frames, heard) = state?;
+        let state = Some((frames, Shallow::default(), heard));
+        let bounded = stream::unfold(state, move |state| async move {
+            let (mut frames, mut shallow, heard) = state?;
             match timeout_at(deadline, frames.next()).await {
                 Ok(Some(Ok(frame))) => {
                     if let Some(heard) = &heard {
                         heard.send_replace(());
                     }
-                    Some((Ok(frame), Some((frames, heard))))
+                    let frame = frame.map_data(|data| shallow.pass(data));
+                    Some((Ok(frame), Some((frames, shallow, heard))))
                 }
                 Ok(Some(Err(error))) => Some((Err(error.into()), None)),
                 Ok(None) => None,

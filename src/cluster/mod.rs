@@ -9,6 +9,7 @@ pub mod event;
 pub mod kube;
 pub mod lease;
 mod listening;
+mod nesting;
 mod places;
 pub mod watch;
 

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
+use super::names::is_region;
+
 /// A private ECR registry or a repository in it, from a URL with or without scheme and `/v2`, in the plain, FIPS and dual-stack host forms.
 /// <https://docs.aws.amazon.com/general/latest/gr/ecr.html>
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,10 +151,7 @@ fn parse(url: &str) -> Option<EcrRepositoryUrl> {
 
     let valid = account.len() == 12
         && account.bytes().all(|b| b.is_ascii_digit())
-        && !region.is_empty()
-        && region
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+        && is_region(region)
         && (name.is_empty() || name.split('/').all(is_name_component));
     valid.then(|| EcrRepositoryUrl {
         url: url.to_owned(),
@@ -308,6 +307,7 @@ mod tests {
             "http://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/my-repo",
             "https://12345.dkr.ecr.eu-west-1.amazonaws.com/v2/my-repo",
             "https://1234567890123.dkr.ecr.eu-west-1.amazonaws.com/v2/my-repo",
+            "https://123456789012.dkr.ecr.-.amazonaws.com/v2/my-repo",
             "https://123456789012.dkr.ecr.eu-west-1.example.com/v2/my-repo",
             "https://123456789012.dkr.ecr..amazonaws.com/v2/my-repo",
             "https://123456789012.dkr.ecr.eu-west-1.on.aws/v2/my-repo",

@@ -5,6 +5,7 @@ pub mod ecr;
 pub(crate) mod fixtures;
 mod hash;
 mod limits;
+pub mod names;
 mod resource;
 pub mod role;
 mod session;
@@ -18,7 +19,7 @@ use thiserror::Error;
 use self::ecr::{EcrEndpoint, EcrRepositoryUrl, NotAnEcrRepositoryUrl};
 use self::role::RoleReference;
 use self::template::Template;
-use crate::api::{AWSAssumeRoleSpec, SecretType};
+use crate::api::{AWSAssumeRoleSpec, SecretTemplate, SecretType};
 pub use resource::{REFRESH_ANNOTATION, Resource, ResourceKey, ResourceVersion};
 pub use session::{InvalidSession, SessionRequest};
 
@@ -114,6 +115,12 @@ pub enum InvalidSpec {
     /// A field with more in it than the schema allows.
     #[error("spec.{0} is too long: give at most {1}")]
     TooLong(&'static str, &'static str),
+    /// No name that a Secret can have.
+    #[error("spec.secretName is {0:?}: it must be a DNS subdomain name, of lower case letters, digits, '-' and '.'")]
+    SecretName(String),
+    /// No Region.
+    #[error("spec.region is {0:?}: give an AWS Region, such as eu-west-1")]
+    Region(String),
     /// None or both.
     #[error("give exactly one of spec.roleName and spec.roleArn")]
     Role,
@@ -143,6 +150,9 @@ pub enum InvalidSpec {
     /// A label or annotation that is the operator's own.
     #[error("spec.secretTemplate: {0} is the operator's own key: use another prefix than pincette.net/")]
     OwnKey(String),
+    /// A label or an annotation that no Secret can have.
+    #[error("spec.secretTemplate: {0:?} is no {1} that Kubernetes takes")]
+    Metadata(String, &'static str),
 }
 
 impl Spec {
@@ -158,6 +168,12 @@ impl Spec {
     /// [`InvalidSpec`] says what to write instead.
     pub fn from_api(key: &ResourceKey, spec: &AWSAssumeRoleSpec) -> Result<Self, InvalidSpec> {
         limits::check(spec)?;
+        if !names::is_object_name(&spec.secret_name) {
+            return Err(InvalidSpec::SecretName(excerpt(&spec.secret_name)));
+        }
+        if let Some(region) = spec.region.as_ref().filter(|region| !names::is_region(region)) {
+            return Err(InvalidSpec::Region(excerpt(region)));
+        }
         let role = match (&spec.role_name, &spec.role_arn) {
             (Some(name), None) => RoleReference::Name(name.clone()),
             (None, Some(arn)) => RoleReference::Arn(arn.clone()),
@@ -174,10 +190,7 @@ impl Spec {
         }
         let format = format(spec)?;
         let secret_template = spec.secret_template.clone().unwrap_or_default();
-        let keys = secret_template.labels.keys().chain(secret_template.annotations.keys());
-        if let Some(own) = keys.into_iter().find(|key| key.starts_with(OWN_PREFIX)) {
-            return Err(InvalidSpec::OwnKey(excerpt(own)));
-        }
+        check_metadata(&secret_template)?;
         let session = SessionRequest::from_spec(key, spec.session.as_ref(), &format)?;
         Ok(Self {
             spec_hash: hash::spec_hash(spec, &session, &format, duration),
@@ -230,6 +243,26 @@ fn format(spec: &AWSAssumeRoleSpec) -> Result<Format, InvalidSpec> {
 
 /// The prefix of the labels and annotations that are the operator's own.
 const OWN_PREFIX: &str = "pincette.net/";
+
+/// Whether the labels and annotations are such that a Secret can have them, and none of the operator's own.
+fn check_metadata(metadata: &SecretTemplate) -> Result<(), InvalidSpec> {
+    let mut keys = metadata.labels.keys().chain(metadata.annotations.keys());
+    if let Some(own) = keys.find(|key| key.starts_with(OWN_PREFIX)) {
+        return Err(InvalidSpec::OwnKey(excerpt(own)));
+    }
+    let label_keys = metadata.labels.keys().filter(|key| !names::is_label_key(key));
+    let label_values = metadata.labels.values().filter(|value| !names::is_label_value(value));
+    let annotation_keys = metadata.annotations.keys().filter(|key| !names::is_annotation_key(key));
+    let wrong = label_keys
+        .map(|key| (key, "key of a label"))
+        .chain(label_values.map(|value| (value, "value of a label")))
+        .chain(annotation_keys.map(|key| (key, "key of an annotation")))
+        .next();
+    match wrong {
+        Some((text, what)) => Err(InvalidSpec::Metadata(excerpt(text), what)),
+        None => Ok(()),
+    }
+}
 
 /// The beginning of a text that may be as long as can be, for an error to quote. An error is kept, and told in the status.
 fn excerpt(text: &str) -> String {

@@ -181,6 +181,48 @@ fn the_operators_own_keys_are_refused() {
     assert!(parsed(&spec).unwrap_err().to_string().contains("pincette.net/mine"));
 }
 
+#[test]
+fn what_no_secret_can_have_is_refused_before_aws_is_asked() {
+    let check = |change: &dyn Fn(&mut AWSAssumeRoleSpec)| {
+        let mut spec = spec();
+        change(&mut spec);
+        parsed(&spec).unwrap_err().to_string()
+    };
+    let metadata = |labels: &[(&str, &str)], annotations: &[(&str, &str)]| {
+        let map = |pairs: &[(&str, &str)]| {
+            let pairs = pairs
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            pairs.collect()
+        };
+        let secret_template = crate::api::SecretTemplate {
+            labels: map(labels),
+            annotations: map(annotations),
+        };
+        check(&move |spec| spec.secret_template = Some(secret_template.clone()))
+    };
+    for (message, part) in [
+        (check(&|spec| spec.secret_name = "../other".into()), "spec.secretName"),
+        (
+            check(&|spec| spec.secret_name = "a?dryRun=All".into()),
+            "spec.secretName",
+        ),
+        (check(&|spec| spec.secret_name = String::new()), "spec.secretName"),
+        (check(&|spec| spec.region = Some("example.com/".into())), "spec.region"),
+        (metadata(&[("a..b/c", "x")], &[]), "key of a label"),
+        (metadata(&[("a", "b c")], &[]), "value of a label"),
+        (metadata(&[], &[("a b", "anything")]), "key of an annotation"),
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    let mut fine = spec();
+    fine.secret_template = Some(crate::api::SecretTemplate {
+        labels: [("example.com/team".to_owned(), String::new())].into(),
+        annotations: [("Example.com/note".to_owned(), "any text\n".to_owned())].into(),
+    });
+    assert!(parsed(&fine).is_ok());
+}
+
 /// What was stored under the predecessors' schema, or an older one of our own, has no limits.
 #[test]
 fn what_was_stored_too_large_is_refused_and_not_kept() {

@@ -51,7 +51,7 @@ impl Intercept for Answered {
         // A number only in this width: the others reach OpenTelemetry as text.
         span.record("http.response.status_code", i64::from(response.status().as_u16()));
         if let Some(id) = response.headers().get("x-amzn-requestid") {
-            span.record("aws.request_id", id);
+            span.record("aws.request_id", bounded(id));
         }
         let date = response.headers().get("date");
         if let Some(time) = date.and_then(|date| rfc2822::parse(date).ok()) {
@@ -60,6 +60,12 @@ impl Intercept for Answered {
         }
         Ok(())
     }
+}
+
+/// The id of a request, or its beginning. AWS's have 36 characters; whatever else answers may send as many as it likes.
+fn bounded(id: &str) -> &str {
+    const BYTES: usize = 128;
+    &id[..id.floor_char_boundary(BYTES)]
 }
 
 /// The SDK's time as a moment, if it is one that can be written down.
@@ -101,7 +107,7 @@ where
                 Answer {
                     operation,
                     message: message(service.err()),
-                    request_id: error.request_id().map(str::to_owned),
+                    request_id: error.request_id().map(|id| bounded(id).to_owned()),
                     retry_after: retry_after(service.raw()),
                     // What has no code of AWS does not come from AWS, and neither does its time.
                     date: date.filter(|_| code.is_some()),
@@ -137,18 +143,28 @@ fn code_in(body: &[u8]) -> Option<String> {
 /// The most characters of a message that are shown.
 const MESSAGE_MAX: usize = 1000;
 
-/// AWS's message, as far as it is for people. That of a wrong signature quotes the request, and with it the session token.
+/// What stands in a message that quotes the request. Those about the signature do, and with the headers they quote the session token.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>
+const QUOTES: [&str; 4] = [
+    "canonical string",
+    "string-to-sign",
+    "x-amz-security-token",
+    "authorization=",
+];
+
+/// AWS's message, as far as it is for people.
 fn message(error: &impl ProvideErrorMetadata) -> String {
+    let text = error.message().unwrap_or("AWS gave no message");
+    let lower = text.to_ascii_lowercase();
+    let is_quoting = QUOTES.iter().any(|quote| lower.contains(quote));
     match error.code() {
         Some("SignatureDoesNotMatch" | "InvalidSignatureException") => {
             "the signature of the request is not the one that AWS computes".to_owned()
         }
+        _ if is_quoting => "AWS could not make sense of the signature of the request".to_owned(),
         _ => {
-            let text = error.message().and_then(|text| text.lines().next());
-            text.unwrap_or("AWS gave no message")
-                .chars()
-                .take(MESSAGE_MAX)
-                .collect()
+            let line = text.lines().next().unwrap_or_default();
+            line.chars().take(MESSAGE_MAX).collect()
         }
     }
 }

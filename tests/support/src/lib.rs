@@ -5,6 +5,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod aws_proxy;
+pub mod bad_input;
 pub mod certificates;
 pub mod consumers;
 pub mod control_plane;
