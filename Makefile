@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test soak chaos fuzz bench bench-quick build parts crds tools
+.PHONY: help demo up down test soak chaos fuzz takeover bench bench-quick build parts crds tools
 
 help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -57,6 +57,9 @@ chaos: build ## Makes the real parts fail under the operator: make chaos SEED=1 
 # The variables reach the bench through the environment. docs/developing.md says what they are.
 bench: parts ## Measures the release build and writes docs/benchmarks.md; beside another operator: make bench OPERATOR=path CRD=path.
 	cargo run --quiet --example bench
+
+takeover: build ## Measures how long it takes until another replica leads, and writes it into docs/reliability.md.
+	cargo run --quiet --example bench -- takeover
 
 bench-quick: build ## Counts what the operator asks of the API server and of AWS, and how its memory grows.
 	cargo run --quiet --example bench -- quick

@@ -20,6 +20,7 @@ mod settings;
 mod slow_call;
 mod standing;
 mod table;
+mod takeover;
 mod watches;
 
 // The world of the simulation, for the days.
@@ -74,10 +75,11 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         }
+        ["takeover"] => on_runtime(takeover::measure()),
         // In a runtime of its own, whose clock is paused.
         ["day", day] => day::live(day),
         _ => {
-            eprintln!("say nothing, or quick");
+            eprintln!("say nothing, quick or takeover");
             return ExitCode::FAILURE;
         }
     }
