@@ -22,7 +22,11 @@ const CONCURRENCY: usize = 64;
 const NAMESPACE_CONCURRENCY: usize = 8;
 
 /// How many events are written at the same time. They have places of their own, so that no Secret waits behind them.
-const EVENT_CONCURRENCY: usize = 4;
+const EVENT_CONCURRENCY: usize = 8;
+
+/// How many of them one namespace may have. Behind one alone the events of many resources that are made at once would wait for longer than they
+/// are worth, and their actors with them.
+const NAMESPACE_EVENT_CONCURRENCY: usize = 2;
 
 /// The places of the namespaces lie in so many drawers, by a hash of the name. Two namespaces in one share its places.
 const DRAWERS: usize = 1024;
@@ -42,7 +46,7 @@ impl Places {
             calls: Semaphore::new(CONCURRENCY),
             namespace_calls: drawers(NAMESPACE_CONCURRENCY),
             events: Semaphore::new(EVENT_CONCURRENCY),
-            namespace_events: drawers(1),
+            namespace_events: drawers(NAMESPACE_EVENT_CONCURRENCY),
             fence,
         }
     }
