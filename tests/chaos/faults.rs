@@ -134,8 +134,14 @@ impl World {
             Fault::Aws(_) => self.weather.set(&self.aws, None),
             Fault::AwsLine(_) => self.aws_line.set(Line::Open),
             Fault::Clock(_) => self.clock.store(0, Ordering::SeqCst),
-            Fault::ApiServerRestarts => self.cluster.restart_api_server().await,
-            Fault::EtcdRestarts => self.cluster.restart_etcd().await,
+            Fault::ApiServerRestarts => {
+                self.cluster.restart_api_server().await;
+                self.cluster.restart_controller_manager();
+            }
+            Fault::EtcdRestarts => {
+                self.cluster.restart_etcd().await;
+                self.cluster.restart_controller_manager();
+            }
             Fault::AuthorityRotates => {
                 self.cluster.restart_with_another_authority().await;
                 self.operators.iter_mut().for_each(Operator::restart);
@@ -147,6 +153,7 @@ impl World {
                     .tell(&format!("etcd forgets all before revision {compacted:?}"));
                 self.cluster.kill_api_server();
                 self.cluster.restart_api_server().await;
+                self.cluster.restart_controller_manager();
                 self.operators[number].line.set(Line::Open);
             }
             Fault::OperatorLine(number, _) => self.operators[number].line.set(Line::Open),

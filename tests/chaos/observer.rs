@@ -98,11 +98,18 @@ impl Observer {
             if state.timeline.calm_since(at).is_some() {
                 state.judged += PERIOD;
             }
+            if state.reasons.calm_since(at).is_some() {
+                state.judged_for_expired += PERIOD;
+            }
             state.calls.see(at, &snapshot);
             let wrong = secrets::wrong(&snapshot);
-            let lasting = state.conditions.see(at, &secrets::KINDS, wrong, &state.timeline);
+            // What happens to an operator alone is no excuse for credentials that expire: another one leads within the overlap.
+            let (expired, wrong) = wrong.into_iter().partition(|(wrong, _)| *wrong == Wrong::Expired);
+            let conditions = &mut state.conditions;
+            let expired = conditions.see(at, &[Wrong::Expired], expired, &state.reasons);
+            let lasting = conditions.see(at, &secrets::OTHER_KINDS, wrong, &state.timeline);
             let touched = state.foreign.see(at, &snapshot);
-            [lasting, touched].concat()
+            [expired, lasting, touched].concat()
         };
         self.tell(found);
     }

@@ -92,7 +92,7 @@ impl Plan {
             faults.extend(storm);
             let pause = match setting.length < Duration::from_secs(300) {
                 true => random.u64(15..25),
-                false => random.u64(20..210),
+                false => random.u64(60..240),
             };
             start += STORM + Duration::from_secs(pause);
         }

@@ -28,7 +28,7 @@ pub struct Record {
 
 pub struct State {
     pub timeline: Timeline,
-    /// The same without what ends or stops an operator: that is no reason to ask AWS.
+    /// The same without what ends or stops an operator: that is no reason to ask AWS, and no excuse for credentials that expire.
     pub reasons: Timeline,
     pub conditions: Conditions,
     pub foreign: Foreign,
@@ -40,6 +40,8 @@ pub struct State {
     pub done: BTreeMap<String, usize>,
     /// For how long nothing excused the operator.
     pub judged: Duration,
+    /// For how long nothing excused credentials that expire.
+    pub judged_for_expired: Duration,
     history: Vec<Line>,
 }
 
@@ -82,6 +84,7 @@ impl Record {
                 findings: Vec::new(),
                 done: BTreeMap::new(),
                 judged: Duration::ZERO,
+                judged_for_expired: Duration::ZERO,
                 history: Vec::new(),
             })),
         }

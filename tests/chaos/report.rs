@@ -39,9 +39,10 @@ pub fn print(record: &Record, audit: &Audit, aws: &StrictAws) {
         println!("  {}", running.life);
     }
     println!(
-        "nothing excused the operators for {} of {} s",
+        "nothing excused the operators for {} of {} s, and expired credentials for {} s",
         state.judged.as_secs(),
-        now.as_secs()
+        now.as_secs(),
+        state.judged_for_expired.as_secs()
     );
     println!("findings: {}", state.findings.len());
     for finding in &state.findings {

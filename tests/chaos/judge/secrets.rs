@@ -4,14 +4,8 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::conditions::Wrong;
 
-/// The kinds that [`wrong`] gives.
-pub const KINDS: [Wrong; 5] = [
-    Wrong::Expired,
-    Wrong::Unmade,
-    Wrong::Orphaned,
-    Wrong::LeftOver,
-    Wrong::Unsaid,
-];
+/// The kinds that [`wrong`] gives besides [`Wrong::Expired`].
+pub const OTHER_KINDS: [Wrong; 4] = [Wrong::Unmade, Wrong::Orphaned, Wrong::LeftOver, Wrong::Unsaid];
 
 /// A resource as it was seen.
 #[derive(Clone, Debug)]
@@ -243,7 +237,8 @@ pub(super) mod tests {
                 change(&mut seen);
             }
             let at = Duration::from_secs(second);
-            found.extend(conditions.see(at, &KINDS, wrong(&seen), &timeline));
+            let kinds = [&[Wrong::Expired][..], &OTHER_KINDS].concat();
+            found.extend(conditions.see(at, &kinds, wrong(&seen), &timeline));
         }
         found.into_iter().map(|finding| finding.what).collect()
     }

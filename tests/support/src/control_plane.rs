@@ -140,6 +140,14 @@ impl ControlPlane {
         server.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap()
     }
 
+    /// Starts the controller manager anew. Where several lead by turns, as is usual, one ends when it has not reached the API server for a while,
+    /// and the garbage collector of the next looks at everything again.
+    /// <https://kubernetes.io/docs/reference/command-line-tools-reference/kube-controller-manager/>
+    pub fn restart_controller_manager(&mut self) {
+        self.controller_manager = None;
+        self.controller_manager = Some(start_controller_manager(&self.folder, &self.admin));
+    }
+
     /// Ends the controller manager, and with it the garbage collector.
     pub fn stop_controller_manager(&mut self) {
         self.controller_manager = None;
@@ -167,8 +175,7 @@ impl ControlPlane {
             fs::remove_file(self.folder.join("certificates").join(name)).unwrap();
         }
         self.restart_api_server().await;
-        self.controller_manager = None;
-        self.controller_manager = Some(start_controller_manager(&self.folder, &self.admin));
+        self.restart_controller_manager();
     }
 
     /// What the API server keeps its objects in.
