@@ -48,6 +48,7 @@ chaos: build ## Makes the real parts fail under the operator: make chaos SEED=1 
 	cargo test --test chaos -- --nocapture
 
 consumers: build ## Proves with the AWS SDKs themselves what they do with the Secrets, and writes docs/consumers.md. It takes most of an hour.
+	tests/sdks/build all
 	cargo run --quiet --example consumers
 
 # The variables reach the bench through the environment. docs/developing.md says what they are.

@@ -18,7 +18,9 @@ const LIFETIME: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn programs_with_a_credential_process_are_never_refused() {
-    let sdks: Vec<Sdk> = Sdk::ALL.into_iter().filter(|sdk| sdk.is_here()).collect();
+    // That of C++ comes in a package too large to be fetched for this.
+    let sdks = Sdk::ALL.into_iter().filter(|sdk| *sdk != Sdk::Cpp && sdk.is_here());
+    let sdks: Vec<Sdk> = sdks.collect();
     for needed in [Sdk::Boto3, Sdk::Cli, Sdk::Go, Sdk::Rust] {
         assert!(
             sdks.contains(&needed),

@@ -45,7 +45,7 @@ async fn main() -> ExitCode {
         shells: false,
     };
     assert!(
-        glob_faketime(),
+        has_faketime(),
         "libfaketime is missing (Debian: apt-get install libfaketime)"
     );
     let (default, hour) = tokio::join!(default.run(), hour.run());
@@ -69,7 +69,7 @@ fn proved(outcome: &Outcome) -> bool {
     programs <= outcome.process.under_way && outcome.process.refused == outcome.process.under_way && !failed
 }
 
-fn glob_faketime() -> bool {
+fn has_faketime() -> bool {
     std::fs::read_dir("/usr/lib")
         .unwrap()
         .flatten()

@@ -14,12 +14,13 @@ const END: &str = "<!-- up to here -->\n";
 pub fn of_default(outcome: &Outcome) -> String {
     let line = |row: &Row| {
         format!(
-            "| {} | {} | {} | {} | {:.1} | {} |\n",
+            "| {} | {} | {} | {} | {:.1} | {:.1} | {} |\n",
             row.sdk.name(),
             row.file.version,
             with_file(&row.file),
             refused(&row.process),
-            a_minute(row, outcome),
+            a_minute(row.process.calls, outcome),
+            a_minute(row.process.runs, outcome),
             match row.shell {
                 Some(true) => "yes",
                 Some(false) => "no",
@@ -27,8 +28,8 @@ pub fn of_default(outcome: &Outcome) -> String {
             },
         )
     };
-    let head = "| SDK | Version | Refused with `File` | Refused with `CredentialProcess` | Processes a minute | Shell needed |\n\
-                | --- | --- | --- | --- | --- | --- |\n";
+    let head = "| SDK | Version | Refused with `File` | Refused with `CredentialProcess` | Calls a minute | Processes a minute | Shell needed |\n\
+                | --- | --- | --- | --- | --- | --- | --- |\n";
     let lines: String = outcome.rows.iter().map(line).collect();
     format!(
         "With the default spec, {:.0} minutes:\n\n{head}{lines}",
@@ -40,14 +41,16 @@ pub fn of_default(outcome: &Outcome) -> String {
 pub fn of_hour(outcome: &Outcome) -> String {
     let line = |row: &Row| {
         format!(
-            "| {} | {} | {} | {:.2} |\n",
+            "| {} | {} | {} | {:.1} | {:.2} |\n",
             row.sdk.name(),
             with_file(&row.file),
             refused(&row.process),
-            a_minute(row, outcome),
+            a_minute(row.process.calls, outcome),
+            a_minute(row.process.runs, outcome),
         )
     };
-    let head = "| SDK | Refused with `File` | Refused with `CredentialProcess` | Processes a minute |\n| --- | --- | --- | --- |\n";
+    let head = "| SDK | Refused with `File` | Refused with `CredentialProcess` | Calls a minute | Processes a minute |\n\
+                | --- | --- | --- | --- | --- |\n";
     let lines: String = outcome.rows.iter().map(line).collect();
     format!(
         "With `durationSeconds: 3600`, {:.0} minutes by a clock that ran ten times as fast:\n\n{head}{lines}",
@@ -55,10 +58,8 @@ pub fn of_hour(outcome: &Outcome) -> String {
     )
 }
 
-fn a_minute(row: &Row, outcome: &Outcome) -> f64 {
-    #[allow(clippy::cast_precision_loss)]
-    let runs = row.process.runs as f64;
-    runs / outcome.minutes
+fn a_minute(times: u64, outcome: &Outcome) -> f64 {
+    f64::from(u32::try_from(times).unwrap()) / outcome.minutes
 }
 
 fn refused(tally: &Tally) -> String {

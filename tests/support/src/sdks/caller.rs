@@ -53,6 +53,7 @@ impl Caller {
             // botocore knows only this one.
             .env("AWS_DEFAULT_REGION", "eu-west-1")
             .env("AWS_ENDPOINT_URL_STS", setting.aws)
+            .env("AWS_ENDPOINT_URL_S3", setting.aws)
             .env("AWS_EC2_METADATA_DISABLED", "true")
             // What AWS refused is not to be hidden by another attempt.
             .env("AWS_MAX_ATTEMPTS", "1")

@@ -22,6 +22,7 @@ use super::root;
 pub enum Sdk {
     Boto3,
     Cli,
+    Cpp,
     Go,
     Java,
     JavaScript,
@@ -30,9 +31,10 @@ pub enum Sdk {
 }
 
 impl Sdk {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Boto3,
         Self::Cli,
+        Self::Cpp,
         Self::Go,
         Self::Java,
         Self::JavaScript,
@@ -45,6 +47,7 @@ impl Sdk {
         match self {
             Self::Boto3 => "Python, boto3",
             Self::Cli => "AWS CLI, a new process for each call",
+            Self::Cpp => "C++, in pyarrow",
             Self::Go => "Go v2",
             Self::Java => "Java v2",
             Self::JavaScript => "JavaScript v3",
@@ -58,6 +61,7 @@ impl Sdk {
         match self {
             Self::Boto3 => "boto3",
             Self::Cli => "cli",
+            Self::Cpp => "cpp",
             Self::Go => "go",
             Self::Java => "java",
             Self::JavaScript => "javascript",
@@ -102,6 +106,7 @@ impl Sdk {
         match self {
             Self::Boto3 => vec![text(built.join("bin/python")), text(sources.join("python/caller.py"))],
             Self::Cli => vec![text(built.join("bin/python")), text(sources.join("python/cli.py"))],
+            Self::Cpp => vec![text(built.join("bin/python")), text(sources.join("cpp/caller.py"))],
             Self::Go => vec![text(built.join("caller"))],
             Self::Java => {
                 let classes = format!("{}/classes:{}/lib/*", built.display(), built.display());

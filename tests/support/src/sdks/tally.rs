@@ -97,7 +97,7 @@ impl Use {
             let Some(session) = session.filter(|session| session.role_arn == role_arn) else {
                 continue;
             };
-            if call.request != Request::GetCallerIdentity {
+            if !matches!(call.request, Request::GetCallerIdentity | Request::HeadBucket) {
                 continue;
             }
             if call.refused.is_some() {
