@@ -47,7 +47,7 @@ build: tools
 chaos: build ## Makes the real parts fail under the operator: make chaos SEED=1 MINUTES=30 REPLICAS=2.
 	cargo test --test chaos -- --nocapture
 
-consumers: build ## Proves with the AWS SDKs themselves what they do with the Secrets, and writes docs/consumers.md. It takes most of an hour.
+consumers: build ## Proves with the AWS SDKs themselves what they do with the Secrets, and writes docs/consumers.md. It takes more than half an hour.
 	tests/sdks/build all
 	cargo run --quiet --example consumers
 
