@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test soak chaos fuzz takeover bench bench-quick build parts crds tools
+.PHONY: help demo up down test soak chaos consumers fuzz takeover bench bench-quick build parts crds tools
 
 help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -48,13 +48,17 @@ fuzz: ## Looks for input that the operator stumbles over: make fuzz TARGET=templ
 # The parts are built beside the operator, which needs the machine for about as long. Nothing is built twice: demo and tests use the same.
 build: tools
 	@mkdir -p target/parts; \
-	tests/controlplane/build > target/parts/build.log 2>&1 & parts=$$!; \
+	{ tests/controlplane/build && tests/sdks/build; } > target/parts/build.log 2>&1 & parts=$$!; \
 	tail -n +1 -f target/parts/build.log --pid=$$parts 2>/dev/null & \
 	cargo build --workspace --bins --examples --tests || { kill $$parts; exit 1; }; \
 	wait $$parts || { echo "The parts were not built, see target/parts/build.log"; exit 1; }
 
 chaos: build ## Makes the real parts fail under the operator: make chaos SEED=1 MINUTES=30 REPLICAS=2.
 	cargo test --test chaos -- --nocapture
+
+consumers: build ## Proves with the AWS SDKs themselves what they do with the Secrets, and writes docs/consumers.md. It takes more than half an hour.
+	tests/sdks/build all
+	cargo run --quiet --example consumers
 
 # The variables reach the bench through the environment. docs/developing.md says what they are.
 bench: parts ## Measures the release build and writes docs/benchmarks.md; beside another operator: make bench OPERATOR=path CRD=path.

@@ -34,6 +34,7 @@ mod logins_are_found_by_those_who_read_them;
 mod minted_credentials_are_kept;
 mod no_secret_is_anywhere_else;
 mod registries_are_logged_in_to;
+mod sdks_never_use_expired_credentials;
 mod the_cluster_is_reached_through_a_proxy;
 mod the_definition_is_current;
 mod the_operator_finds_its_identity;

@@ -20,6 +20,7 @@ pub mod pod_identity;
 pub mod process;
 pub mod prometheus;
 pub mod replica;
+pub mod sdks;
 pub mod strict_aws;
 pub mod tcp_proxy;
 pub mod tls_front;

@@ -36,6 +36,20 @@ impl OperatorCommand {
         Self { command, http_address }
     }
 
+    /// Started by another program that takes these arguments and then its own.
+    #[must_use]
+    pub fn started_by(mut self, program: &Path, arguments: &[String]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).args(self.command.get_args());
+        for (name, value) in self.command.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        self.command = command;
+        self
+    }
+
     /// With arguments.
     #[must_use]
     pub fn arguments(mut self, arguments: &[String]) -> Self {

@@ -35,6 +35,8 @@ impl State {
                 account: ACCOUNT.to_owned(),
                 arn: caller.arn,
             }),
+            // Every bucket is there, for everybody whose credentials are good.
+            Request::HeadBucket => Ok(Reply::Bucket),
             Request::AssumeRole(request) => {
                 let mut session = rules::assume_role(&caller, self.roles.get(&request.role_arn), request, now)?;
                 if !matches!(fault, Some(Fault::PastEnd | Fault::FarEnd)) {
@@ -124,6 +126,7 @@ impl State {
             service: match request {
                 Request::GetCallerIdentity | Request::AssumeRole(_) => "STS",
                 Request::GetAuthorizationToken => "ECR",
+                Request::HeadBucket => "S3",
             },
             account: caller.arn.split(':').nth(4).unwrap_or_default().to_owned(),
             region: region.to_owned(),

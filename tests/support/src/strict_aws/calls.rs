@@ -15,6 +15,8 @@ pub enum Request {
     AssumeRole(AssumeRole),
     /// `ecr:GetAuthorizationToken`.
     GetAuthorizationToken,
+    /// `s3:HeadBucket`.
+    HeadBucket,
 }
 
 /// The parameters of `AssumeRole`, as they came: a list may hold anything.
@@ -48,6 +50,8 @@ pub enum Reply {
         password: String,
         expiration: Timestamp,
     },
+    /// There is such a bucket.
+    Bucket,
 }
 
 /// What is answered instead.

@@ -1,11 +1,12 @@
-//! The strict AWS over HTTP: the query protocol of STS, the JSON protocol of ECR, Signature Version 4.
+//! The strict AWS over HTTP: the query protocol of STS, the JSON protocol of ECR, a little of S3, Signature Version 4.
 
 use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Request as HttpRequest, Response};
+use axum::http::request::Parts;
+use axum::http::{Method, Request as HttpRequest, Response};
 use axum::serve::ListenerExt;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -56,7 +57,7 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
     let json = parts.headers.contains_key("x-amz-target");
-    let Some(asked) = read(&parts.headers, &body) else {
+    let Some(asked) = read(&parts, &body) else {
         return refuse(
             &aws,
             json,
@@ -88,7 +89,7 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
         .headers
         .get("x-amz-security-token")
         .and_then(|token| token.to_str().ok());
-    let reply = match signature::check(&aws, &scope, &parts.headers, &body) {
+    let reply = match signature::check(&aws, &scope, &parts, &body) {
         Ok(()) => aws.answer(&scope.access_key_id, token, &scope.region, &asked, fault.as_ref()),
         Err(refusal) => {
             aws.record(&scope.access_key_id, &scope.region, &asked, Some(&refusal));
@@ -117,8 +118,11 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
     response
 }
 
-fn read(headers: &HeaderMap, body: &[u8]) -> Option<Request> {
-    if let Some(target) = headers.get("x-amz-target") {
+fn read(parts: &Parts, body: &[u8]) -> Option<Request> {
+    if parts.method == Method::HEAD {
+        return Some(Request::HeadBucket);
+    }
+    if let Some(target) = parts.headers.get("x-amz-target") {
         let target = target.to_str().ok()?;
         return target
             .ends_with(".GetAuthorizationToken")
@@ -183,6 +187,7 @@ fn text(reply: &Reply) -> String {
             "proxyEndpoint": "https://123456789012.dkr.ecr.eu-west-1.amazonaws.com",
         }]})
         .to_string(),
+        Reply::Bucket => String::new(),
     }
 }
 

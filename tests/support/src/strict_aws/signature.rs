@@ -2,6 +2,7 @@
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use hmac::{Hmac, KeyInit, Mac};
 use k8s_openapi::jiff::Timestamp;
 use sha2::{Digest, Sha256};
@@ -48,12 +49,12 @@ impl Scope {
 }
 
 /// Whether a request was signed with the secret of its access key, a short while ago.
-pub fn check(aws: &StrictAws, scope: &Scope, headers: &HeaderMap, body: &[u8]) -> Result<(), Refusal> {
+pub fn check(aws: &StrictAws, scope: &Scope, parts: &Parts, body: &[u8]) -> Result<(), Refusal> {
     let Some(principal) = aws.principal(&scope.access_key_id) else {
         // The core says what is wrong with it.
         return Ok(());
     };
-    let date = header(headers, "x-amz-date");
+    let date = header(&parts.headers, "x-amz-date");
     let at = parse_date(&date)
         .ok_or_else(|| Refusal::new(403, "IncompleteSignature", "Date must be in ISO-8601 'basic format'."))?;
     let apart = aws.now().duration_since(at).as_secs().abs();
@@ -61,7 +62,7 @@ pub fn check(aws: &StrictAws, scope: &Scope, headers: &HeaderMap, body: &[u8]) -
         let message = format!("Signature expired: {date} is now {apart} seconds away");
         return Err(Refusal::new(403, "SignatureDoesNotMatch", message));
     }
-    match sign(&principal, scope, headers, body, &date) == scope.signature {
+    match sign(&principal, scope, parts, body, &date) == scope.signature {
         true => Ok(()),
         false => Err(Refusal::new(
             403,
@@ -71,14 +72,17 @@ pub fn check(aws: &StrictAws, scope: &Scope, headers: &HeaderMap, body: &[u8]) -
     }
 }
 
-fn sign(principal: &Principal, scope: &Scope, headers: &HeaderMap, body: &[u8], date: &str) -> String {
+fn sign(principal: &Principal, scope: &Scope, parts: &Parts, body: &[u8], date: &str) -> String {
     let canonical_headers: String = scope
         .signed_headers
         .iter()
-        .map(|name| format!("{name}:{}\n", header(headers, name).trim()))
+        .map(|name| format!("{name}:{}\n", header(&parts.headers, name).trim()))
         .collect();
     let request = format!(
-        "POST\n/\n\n{canonical_headers}\n{}\n{}",
+        "{}\n{}\n{}\n{canonical_headers}\n{}\n{}",
+        parts.method,
+        parts.uri.path(),
+        parts.uri.query().unwrap_or_default(),
         scope.signed_headers.join(";"),
         hex(&Sha256::digest(body))
     );

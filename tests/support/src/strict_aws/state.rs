@@ -113,6 +113,7 @@ impl State {
             Request::GetCallerIdentity => "GetCallerIdentity",
             Request::AssumeRole(_) => "AssumeRole",
             Request::GetAuthorizationToken => "GetAuthorizationToken",
+            Request::HeadBucket => "HeadBucket",
         };
         let name = refusal.map_or_else(|| kind.to_owned(), |refusal| format!("{kind} {}", refusal.code));
         *self.counts.entry(name).or_default() += 1;
