@@ -229,7 +229,8 @@ fn format(spec: &AWSAssumeRoleSpec) -> Result<Format, InvalidSpec> {
         }
         SecretType::CredentialProcess => Format::CredentialProcess,
         SecretType::Template => {
-            let templates = spec.template.as_ref().ok_or(InvalidSpec::NoTemplate)?;
+            let templates = spec.template.as_ref().filter(|template| !template.data.is_empty());
+            let templates = templates.ok_or(InvalidSpec::NoTemplate)?;
             let template = Template {
                 data: templates.data.clone(),
                 type_: templates.type_.unwrap_or_default(),

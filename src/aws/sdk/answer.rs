@@ -100,7 +100,7 @@ where
     };
     match error {
         SdkError::ServiceError(service) => {
-            let code = service.err().code().map(str::to_owned);
+            let code = service.err().code().filter(|code| is_code(code)).map(str::to_owned);
             let code = code.or_else(|| code_in(service.raw().body().bytes()?));
             AwsError::from_answer(
                 service.raw().status().as_u16(),
@@ -136,8 +136,15 @@ fn retry_after(answer: &HttpResponse) -> Option<Duration> {
 fn code_in(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let (code, _) = text.split_once("<Code>")?.1.split_once("</Code>")?;
-    let is_code = (1..=64).contains(&code.len()) && code.chars().all(|c| c.is_ascii_alphanumeric() || c == '.');
-    is_code.then(|| code.to_owned())
+    is_code(code).then(|| code.to_owned())
+}
+
+/// Whether it looks like one of AWS's codes, which are a word or two with dots between them. Whoever else answers may send anything.
+fn is_code(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-:".contains(&byte))
 }
 
 /// The most characters of a message that are shown.

@@ -41,6 +41,8 @@ pub struct Calls {
     roles: BTreeMap<String, Role>,
     lifetime: Duration,
     aws_now: Timestamp,
+    /// When the snapshot was complete that tells what the Secrets hold.
+    seen: Moment,
     /// The most calls for one role within a minute.
     pub busiest: usize,
     pub number: usize,
@@ -53,6 +55,7 @@ impl Calls {
             roles: BTreeMap::new(),
             lifetime,
             aws_now: Timestamp::UNIX_EPOCH,
+            seen: Moment::ZERO,
             busiest: 0,
             number: 0,
         }
@@ -66,6 +69,7 @@ impl Calls {
     /// What the calls that follow find.
     pub fn see(&mut self, at: Moment, snapshot: &Snapshot) {
         self.aws_now = snapshot.aws_now;
+        self.seen = at;
         for role in self.roles.values_mut() {
             role.expiration = None;
             role.unwanted.get_or_insert(at);
@@ -96,7 +100,8 @@ impl Calls {
         self.busiest = self.busiest.max(role.recent.len());
         let calm = timeline.calm_since(at).is_some();
         let has_reason = role.reason.is_some_and(|reason| at <= reason + REASON);
-        let is_young = role.expiration.is_some_and(|end| end - young > self.aws_now);
+        // A snapshot that was taken while the call was made may show what came of it.
+        let is_young = at > self.seen && role.expiration.is_some_and(|end| end - young > self.aws_now);
         let what = if role.recent.len() > MINUTE_MAX {
             format!(
                 "AWS was asked for {role_arn} {} times within a minute",
