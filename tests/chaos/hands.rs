@@ -29,6 +29,8 @@ const MOST: usize = 12;
 struct Made {
     secret_name: String,
     role_arn: String,
+    /// Those that it asked for before, and may ask for still: a change that was not answered may not have been made.
+    earlier_role_arns: Vec<String>,
     suspended: bool,
     /// A Secret of somebody else is in its way.
     foreign: bool,
@@ -155,7 +157,9 @@ impl Hands {
     fn reason(&self, place: &Place) {
         if let Some(made) = self.made.get(place) {
             let now = self.record.now();
-            self.record.state().calls.reason(&made.role_arn, now);
+            for role_arn in made.earlier_role_arns.iter().chain([&made.role_arn]) {
+                self.record.state().calls.reason(role_arn, now);
+            }
         }
     }
 
@@ -197,6 +201,7 @@ impl Hands {
         let made = Made {
             secret_name,
             role_arn,
+            earlier_role_arns: Vec::new(),
             suspended: false,
             foreign,
         };
@@ -246,7 +251,9 @@ impl Hands {
 
     async fn change_role(&mut self, place: &Place) -> Option<()> {
         let arn = self.new_role(place);
-        self.made.get_mut(place)?.role_arn = arn.clone();
+        let made = self.made.get_mut(place)?;
+        let before = std::mem::replace(&mut made.role_arn, arn.clone());
+        made.earlier_role_arns.push(before);
         self.reason(place);
         self.change(place, json!({"roleArn": arn})).await
     }
