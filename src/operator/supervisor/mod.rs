@@ -28,6 +28,7 @@ use self::alarms::Alarms;
 use self::arrivals::Arrivals;
 use self::children::Child;
 use self::clock::check_clock;
+use self::taking_up::SecretsWait;
 use self::watches::{Watch, forward};
 use super::context::Context;
 use super::role::{CyclePanicked, Reports, RoleMessage, RoleReport};
@@ -40,9 +41,6 @@ use crate::telemetry::snapshot::Snapshot;
 
 /// How long the actors may take to end when the supervisor does. They abort their tasks and wait for them, which takes no time.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// How long the Secrets may take to be listed before the resources are taken up without. What the list shows need not be looked at then.
-const SECRETS_LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The actor's code. Its data is in [`SupervisorState`].
 #[derive(Clone, Copy, Debug)]
@@ -118,8 +116,8 @@ pub struct SupervisorState {
     leads: bool,
     /// Whether the Secrets are known, or have taken too long to be listed. Resources are taken up then.
     knows_secrets: bool,
-    /// Ends the wait for the list of the Secrets.
-    secrets_timeout: Option<AbortOnDropHandle<()>>,
+    /// The wait for the list of the Secrets.
+    secrets_wait: Option<SecretsWait>,
     resources: Watch,
     secrets: Watch,
     /// The operator's own Region, as it was last seen.
@@ -176,7 +174,7 @@ impl Actor for Supervisor {
             reports: myself.get_derived(),
             leads: false,
             knows_secrets: false,
-            secrets_timeout: None,
+            secrets_wait: None,
             resources: Watch::new(now),
             secrets: Watch::new(now),
         };
@@ -199,7 +197,7 @@ impl Actor for Supervisor {
                 state.stand_by().await?;
                 let _ = reply.send(());
             }
-            SupervisorMessage::TakeUp => state.secrets_known(&myself).await?,
+            SupervisorMessage::TakeUp => state.secrets_are_late(&myself).await?,
             SupervisorMessage::Restart(uid) => state.restart(&myself, &uid).await?,
             SupervisorMessage::Alarm => state.alarm(&myself).await?,
             SupervisorMessage::Reported(actor, report) => state.reported(&myself, actor, report).await?,
@@ -282,7 +280,7 @@ impl SupervisorState {
                 if self.secret_watch.is_none() {
                     let secrets = self.context.cluster.watch_secrets();
                     self.secret_watch = Some(forward(secrets, myself, SupervisorMessage::SecretWatched));
-                    self.secrets_timeout = Some(take_up_later(myself));
+                    self.secrets_wait = Some(SecretsWait::begin(myself));
                     self.take_up_urgent(myself).await?;
                 }
                 self.beat();
@@ -308,6 +306,9 @@ impl SupervisorState {
             }
             SecretEvent::ListStarted => self.secrets.start(),
             SecretEvent::Listed(secret) => {
+                if let Some(wait) = &mut self.secrets_wait {
+                    wait.comes_on();
+                }
                 for uid in self.concerned(&secret) {
                     self.secrets.show(&uid);
                     self.secret_seen(myself, &uid, &secret).await?;
@@ -321,7 +322,7 @@ impl SupervisorState {
                     self.send(myself, &uid, RoleMessage::SecretNotListed).await?;
                 }
                 self.beat();
-                self.secrets_timeout = None;
+                self.secrets_wait = None;
                 self.secrets_known(myself).await?;
             }
             SecretEvent::Applied(secret) => {
@@ -384,15 +385,6 @@ impl SupervisorState {
             resources: resources.collect(),
         }
     }
-}
-
-/// Has the resources taken up when the Secrets take too long to be listed.
-fn take_up_later(myself: &ActorRef<SupervisorMessage>) -> AbortOnDropHandle<()> {
-    let myself = myself.clone();
-    AbortOnDropHandle::new(tokio::spawn(async move {
-        tokio::time::sleep(SECRETS_LIST_TIMEOUT).await;
-        let _ = myself.cast(SupervisorMessage::TakeUp);
-    }))
 }
 
 /// What may be said of a failure. That of a handler that panicked holds what the panic said, which may quote anything.

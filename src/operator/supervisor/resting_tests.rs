@@ -1,5 +1,6 @@
 //! Actors that rest, and what is taken up without one.
 
+use super::taking_up::SECRETS_LIST_TIMEOUT;
 use super::tests::{Running, named, ready};
 use super::*;
 use crate::operator::fixtures::{Call, pass, refusal, unavailable};
@@ -133,6 +134,28 @@ async fn resources_are_taken_up_also_when_the_secrets_cannot_be_listed() {
     assert_eq!((observed("secret-of-a"), observed("secret-of-b")), (1, 1));
     assert_eq!(after.children().await, (vec![ready("1"), ready("2")], 2));
     assert_eq!(after.world.aws.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_secrets_that_goes_on_is_waited_for_but_not_for_ever() {
+    let before = Running::with(&[named("a", "1")]).await;
+    let secret = before.world.cluster.secret("secret-of-a").unwrap();
+    let valid = with_status(&before, named("a", "1"));
+
+    let after = Running::start().await;
+    after.world.cluster.put(secret, "Opaque");
+    after.list(&[valid]).await;
+    after.world.cluster.tell_secret(SecretEvent::ListStarted);
+    let observed = || after.world.cluster.count(Call::Observe, "secret-of-a");
+    for _ in 1..6 {
+        after.tell_secret(SecretEvent::Listed(Box::default())).await;
+        pass(SECRETS_LIST_TIMEOUT.as_secs()).await;
+        assert_eq!(observed(), 0);
+    }
+    after.tell_secret(SecretEvent::Listed(Box::default())).await;
+    pass(SECRETS_LIST_TIMEOUT.as_secs()).await;
+    assert_eq!(observed(), 1);
+    assert_eq!(after.world.aws.calls(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,10 +1,12 @@
 //! How a resource is taken up: with an actor, or without one where everything is in order.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 use ractor::{ActorProcessingErr, ActorRef};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
 use super::children::{Child, Work};
@@ -18,6 +20,54 @@ use crate::refresh::plan::Situation;
 use crate::refresh::schedule::since;
 use crate::refresh::standing::Standing;
 use crate::spec::Resource;
+
+/// For how long nothing may come of the list of the Secrets before the resources are taken up without. Whatever it shows need not be looked at.
+pub(super) const SECRETS_LIST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For how long the list of the Secrets is waited for while it goes on. Ten thousand take some five seconds, and all of them at work at the same
+/// time would take a hundred times the memory that they take at rest.
+const SECRETS_LIST_MAX: Duration = Duration::from_secs(60);
+
+/// The wait for the list of the Secrets.
+pub(super) struct SecretsWait {
+    since: Instant,
+    /// Whether the list has shown something since the timer began.
+    comes_on: bool,
+    _timer: AbortOnDropHandle<()>,
+}
+
+impl SecretsWait {
+    pub(super) fn begin(myself: &ActorRef<SupervisorMessage>) -> Self {
+        Self {
+            since: Instant::now(),
+            comes_on: false,
+            _timer: look_later(myself),
+        }
+    }
+
+    /// The list has shown something.
+    pub(super) fn comes_on(&mut self) {
+        self.comes_on = true;
+    }
+
+    /// It goes on, if the list does.
+    fn again(self, myself: &ActorRef<SupervisorMessage>) -> Option<Self> {
+        let goes_on = self.comes_on && self.since.elapsed() < SECRETS_LIST_MAX;
+        goes_on.then(|| Self {
+            comes_on: false,
+            _timer: look_later(myself),
+            ..self
+        })
+    }
+}
+
+fn look_later(myself: &ActorRef<SupervisorMessage>) -> AbortOnDropHandle<()> {
+    let myself = myself.clone();
+    AbortOnDropHandle::new(tokio::spawn(async move {
+        tokio::time::sleep(SECRETS_LIST_TIMEOUT).await;
+        let _ = myself.cast(SupervisorMessage::TakeUp);
+    }))
+}
 
 impl Child {
     /// Whether its status says that there is nothing to do yet.
@@ -51,6 +101,19 @@ impl Child {
 }
 
 impl SupervisorState {
+    /// The Secrets take long to be listed. The resources are taken up without, unless the list goes on.
+    pub(super) async fn secrets_are_late(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        let wait = self.secrets_wait.take();
+        self.secrets_wait = wait.and_then(|wait| wait.again(myself));
+        match self.secrets_wait {
+            Some(_) => self.take_up_urgent(myself).await,
+            None => self.secrets_known(myself).await,
+        }
+    }
+
     /// Takes up what cannot wait until the Secrets are listed.
     pub(super) async fn take_up_urgent(
         &mut self,
