@@ -24,7 +24,7 @@ use crate::spec::Resource;
 /// For how long nothing may come of the list of the Secrets before the resources are taken up without. Whatever it shows need not be looked at.
 pub(super) const SECRETS_LIST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// For how long the list of the Secrets is waited for while it goes on. Ten thousand take some five seconds, and all of them at work at the same
+/// For how long the list of the Secrets is waited for while it goes on. Ten thousand take a second or two, and all of them at work at the same
 /// time would take a hundred times the memory that they take at rest.
 const SECRETS_LIST_MAX: Duration = Duration::from_secs(60);
 
