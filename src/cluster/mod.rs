@@ -6,6 +6,7 @@ pub mod connection;
 pub mod crd;
 pub mod error;
 pub mod event;
+pub mod guarded;
 pub mod kube;
 pub mod lease;
 mod listening;
