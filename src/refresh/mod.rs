@@ -1,6 +1,6 @@
 //! What a refresh is, decided: what is to be done and why ([`plan`]), when it is due ([`schedule`]), how long AWS and the Secret are left
 //! alone ([`pace`]), what came of it ([`outcome`]), what the status says then ([`status`], [`advice`]), which event it is worth ([`events`]),
-//! how a resource stands ([`standing`]), and what is in order when it is found ([`in_order`]). Pure: plain values in, plain values out. It has no client and no actor.
+//! how a resource stands ([`standing`]), what is in order when it is found ([`in_order`]), and what the policies permit ([`policy`]). Pure: plain values in, plain values out. It has no client and no actor.
 
 pub mod advice;
 pub mod events;
@@ -8,6 +8,7 @@ pub mod in_order;
 pub mod outcome;
 pub mod pace;
 pub mod plan;
+pub mod policy;
 pub mod schedule;
 pub mod standing;
 pub mod status;
