@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 
 use std::net::SocketAddr;
 
+use self::crd::Definition;
 use crate::aws::gate::Limits;
 use crate::operator::boundary::Tenancy;
 use crate::refresh::policy::UnlistedNamespaces;
@@ -33,8 +34,12 @@ pub struct Configuration {
 /// What the program does instead of running the operator.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum Command {
-    /// Prints the custom resource definition as YAML.
-    Crd,
+    /// Prints a custom resource definition as YAML.
+    Crd {
+        /// Which one.
+        #[arg(value_enum, default_value_t)]
+        definition: Definition,
+    },
 }
 
 /// How the operator runs.
@@ -102,7 +107,7 @@ impl Configuration {
     /// Whatever keeps it from doing so, in words for people.
     pub fn execute(&self) -> Result<(), Box<dyn std::error::Error>> {
         match self.command {
-            Some(Command::Crd) => crd::print(),
+            Some(Command::Crd { definition }) => crd::print(definition),
             None => run::run(&self.operator),
         }
     }

@@ -1,7 +1,7 @@
 //! What a refresh is, decided: what is to be done and why ([`plan`]), when it is due ([`schedule`]), how long AWS and the Secret are left
-//! alone ([`pace`]), what came of it ([`outcome`]), what the status says then ([`status`], [`advice`]), which event it is worth ([`events`]),
-//! how a resource stands ([`standing`]), and what is in order when it is found ([`in_order`]). And who may have which role ([`policy`]), and what
-//! becomes of credentials that were withdrawn ([`withdrawal`]). Pure: plain values in, plain values out. It has no client and no actor.
+//! alone ([`pace`]), who may have which role ([`policy`]) and what becomes of credentials that were withdrawn ([`withdrawal`]), what came of it
+//! ([`outcome`]), what the status says then ([`status`], [`advice`]), which event it is worth ([`events`]), how a resource stands ([`standing`]),
+//! and what is in order when it is found ([`in_order`]). Pure: plain values in, plain values out. It has no client and no actor.
 
 pub mod advice;
 pub mod events;
