@@ -8,9 +8,9 @@ use clap::{Args, Parser, Subcommand};
 
 use std::net::SocketAddr;
 
-use self::crd::Definition;
 use crate::aws::gate::Limits;
 use crate::telemetry::logs::LogFormat;
+pub use crd::Definition;
 
 /// Keeps Kubernetes Secrets filled with short-lived AWS credentials.
 ///
