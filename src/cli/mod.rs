@@ -9,12 +9,12 @@ use clap::{Args, Parser, Subcommand};
 
 use std::net::SocketAddr;
 
-use self::crd::Definition;
 use crate::aws::gate::Limits;
 use crate::operator::boundary::Tenancy;
 use crate::refresh::policy::UnlistedNamespaces;
 use crate::refresh::withdrawal::WhenWithdrawn;
 use crate::telemetry::logs::LogFormat;
+pub use crd::Definition;
 
 /// Keeps Kubernetes Secrets filled with short-lived AWS credentials.
 ///
