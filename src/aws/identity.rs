@@ -177,7 +177,9 @@ impl Aws for KnownIdentity {
         let answer = self.answer.try_lock().ok()?;
         let generation = self.aws.credentials_generation();
         let doubted = self.doubted.load(Ordering::Relaxed);
-        let answered = answer.as_ref().filter(|answered| answered.stands(generation, doubted))?;
+        let answered = answer
+            .as_ref()
+            .filter(|answered| answered.stands(generation, doubted))?;
         answered.result.clone().ok()
     }
 

@@ -1,5 +1,7 @@
 //! The cluster through kube's client. One client, and so one connection pool, serves all resources.
 
+use std::sync::Arc;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -17,7 +19,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::places::Places;
-use super::{Cluster, ClusterError, Event, SecretEvent, WatchEvent, event, watch};
+use super::{
+    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent, event, tenancy, watch,
+};
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
 use crate::credentials::ExposeSecret;
 use crate::fence::Fence;

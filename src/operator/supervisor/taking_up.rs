@@ -175,7 +175,11 @@ impl SupervisorState {
     }
 
     /// Lays a resource to rest that is in order. Otherwise gives what is known of it.
-    pub(super) fn rest_in_order(&mut self, myself: &ActorRef<SupervisorMessage>, uid: &Arc<str>) -> Option<Box<Memory>> {
+    pub(super) fn rest_in_order(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        uid: &Arc<str>,
+    ) -> Option<Box<Memory>> {
         let child = self.children.get(uid)?;
         let mut memory = Box::new(child.memory(self.secrets.is_listed()));
         let Some((next, standing)) = self.found_in_order(child, &memory) else {
@@ -199,7 +203,9 @@ impl SupervisorState {
         let unlisted = match child.ruled {
             Ruled::Denied(_) => return None,
             // Whose account it is may not be known yet. What is there stays until it is.
-            Ruled::Unknown if spec.role.known_arn().is_none() && self.context.aws.known_identity().is_none() => return None,
+            Ruled::Unknown if spec.role.known_arn().is_none() && self.context.aws.known_identity().is_none() => {
+                return None;
+            }
             ruled => ruled == Ruled::Unlisted,
         };
         let Observation::Seen(Some(secret)) = &memory.observation else {

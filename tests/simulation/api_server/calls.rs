@@ -4,9 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_assume_role::api::AWSAssumeRoleStatus;
-use aws_assume_role::cluster::{
-    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent,
-};
+use aws_assume_role::cluster::{Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent};
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
@@ -99,7 +97,9 @@ impl Cluster for ApiServer {
     }
 
     fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
-        stream::iter(namespaces().map(|event| (None, event))).chain(stream::pending()).boxed()
+        stream::iter(namespaces().map(|event| (None, event)))
+            .chain(stream::pending())
+            .boxed()
     }
 
     fn observe_secret<'a>(

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use aws_assume_role::api::AWSAssumeRoleStatus;
-use aws_assume_role::cluster::{
-    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent,
-};
+use aws_assume_role::cluster::{Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent};
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
