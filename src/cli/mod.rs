@@ -75,6 +75,11 @@ pub struct Operator {
     /// The most calls to AWS at the same time, for each service, Region and account.
     #[arg(long, env = "AWS_CALL_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub aws_call_concurrency: u16,
+
+    /// Whether the operator may take its own credentials from EC2 instance metadata, which gives those of the node. Its Region may come from
+    /// there in any case.
+    #[arg(long, env = "AWS_INSTANCE_METADATA", default_value_t = true, action = clap::ArgAction::Set)]
+    pub instance_metadata: bool,
 }
 
 impl Configuration {

@@ -96,7 +96,7 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
         false => Fence::open(),
     };
     let aws = MeasuredAws::new(
-        Arc::new(SdkAws::from_environment(fence.clone()).await?),
+        Arc::new(SdkAws::from_environment(fence.clone(), operator.instance_metadata).await?),
         metrics.clone(),
     );
     let cluster = MeasuredCluster::new(Arc::new(KubeCluster::new(client, &operator.pod_name, fence.clone())));
