@@ -27,6 +27,7 @@ mod aws_is_reached_through_a_proxy;
 mod aws_refuses_what_it_refuses;
 mod consumers_read_their_secrets;
 mod credentials_are_refreshed;
+mod each_namespace_is_watched_by_itself;
 mod events_tell_the_story;
 mod every_type_gives_its_secret;
 mod hostile_resources_hurt_nobody;

@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 
 use crate::aws::gate::Limits;
+use crate::spec::names::is_namespace;
 use crate::telemetry::logs::LogFormat;
 
 /// Keeps Kubernetes Secrets filled with short-lived AWS credentials.
@@ -68,6 +69,10 @@ pub struct Operator {
     #[arg(long, env = "UPGRADE_CRD", default_value_t = true, action = clap::ArgAction::Set)]
     pub upgrade_crd: bool,
 
+    /// The namespaces to work in, with commas between them: each is watched by itself, so that rights in it are enough. Default: all.
+    #[arg(long, env = "WATCH_NAMESPACES", default_value = "", hide_default_value = true, value_parser = namespaces)]
+    pub watch_namespaces: Namespaces,
+
     /// The most calls to AWS per second, for each service, Region and account. Fewer go out while AWS throttles.
     #[arg(long, env = "AWS_CALL_RATE", default_value_t = 50.0, value_parser = positive)]
     pub aws_call_rate: f64,
@@ -106,6 +111,24 @@ impl Operator {
     }
 }
 
+/// Names of namespaces, each once, in their order. None stands for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespaces(pub Vec<String>);
+
+fn namespaces(text: &str) -> Result<Namespaces, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let mut all = Vec::new();
+    for name in names {
+        if !is_namespace(name) {
+            return Err(format!("{name} is not the name of a namespace"));
+        }
+        if !all.iter().any(|other| other == name) {
+            all.push(name.to_owned());
+        }
+    }
+    Ok(Namespaces(all))
+}
+
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if (0.1..=10_000.0).contains(&number) => Ok(number),
@@ -123,5 +146,17 @@ mod tests {
         Configuration::command().debug_assert();
         let plain = Configuration::try_parse_from(["aws-assume-role"]).unwrap();
         assert!(plain.command.is_none());
+        assert_eq!(plain.operator.watch_namespaces.0, [""; 0]);
+    }
+
+    #[test]
+    fn namespaces_are_names_with_commas_between_them() {
+        let of = |text: &str| namespaces(text).map(|namespaces| namespaces.0);
+        assert_eq!(of(" team-b, a,,team-b "), Ok(vec!["team-b".to_owned(), "a".to_owned()]));
+        for bad in ["Team", "a.b", "-a", "a/b", "a,*", &"a".repeat(64)] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+        let all = Configuration::try_parse_from(["aws-assume-role", "--watch-namespaces", ""]).unwrap();
+        assert_eq!(all.operator.watch_namespaces.0, [""; 0]);
     }
 }

@@ -99,7 +99,8 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
         Arc::new(SdkAws::from_environment(fence.clone(), operator.instance_metadata).await?),
         metrics.clone(),
     );
-    let cluster = MeasuredCluster::new(Arc::new(KubeCluster::new(client, &operator.pod_name, fence.clone())));
+    let cluster = KubeCluster::new(client, &operator.pod_name, fence.clone());
+    let cluster = MeasuredCluster::new(Arc::new(cluster.watching(&operator.watch_namespaces.0)));
     let context = Context::open(
         Arc::new(KnownIdentity::new(Arc::new(aws))),
         Arc::new(cluster),

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::places::Places;
-use super::{Cluster, ClusterError, Event, SecretEvent, WatchEvent, event, watch};
+use super::{Cluster, ClusterError, Event, Scope, SecretEvent, WatchEvent, event, watch};
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
 use crate::credentials::ExposeSecret;
 use crate::fence::Fence;
@@ -38,6 +38,7 @@ pub struct KubeCluster {
     /// The reporting instance of events.
     instance: String,
     places: Places,
+    scopes: Vec<Scope>,
 }
 
 type Metadata<K> = PartialObjectMeta<K>;
@@ -50,6 +51,17 @@ impl KubeCluster {
             client,
             instance: instance.to_owned(),
             places: Places::new(fence),
+            scopes: vec![Scope::all()],
+        }
+    }
+
+    /// Watches those namespaces only, each by itself. None of them means all.
+    #[must_use]
+    pub fn watching(self, namespaces: &[String]) -> Self {
+        let scopes = namespaces.iter().map(|namespace| Scope::of(namespace)).collect();
+        match namespaces {
+            [] => self,
+            _ => Self { scopes, ..self },
         }
     }
 
@@ -218,12 +230,16 @@ impl KubeCluster {
 }
 
 impl Cluster for KubeCluster {
-    fn watch(&self) -> BoxStream<'static, WatchEvent> {
-        watch::resources(self.client.clone())
+    fn scopes(&self) -> Vec<Scope> {
+        self.scopes.clone()
     }
 
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        watch::secrets(self.client.clone())
+    fn watch(&self) -> BoxStream<'static, WatchEvent> {
+        watch::resources(&self.client, &self.scopes)
+    }
+
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent> {
+        watch::secrets(self.client.clone(), scope.clone())
     }
 
     fn observe_secret<'a>(

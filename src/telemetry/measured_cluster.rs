@@ -9,7 +9,7 @@ use tracing::{Instrument, Span};
 
 use super::spans;
 use crate::api::AWSAssumeRoleStatus;
-use crate::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
+use crate::cluster::{Cluster, ClusterError, Event, Scope, SecretEvent, WatchEvent};
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
 use crate::spec::{ResourceKey, ResourceVersion};
 
@@ -56,12 +56,16 @@ fn within_unless_gone<'a, T: Send + 'a>(
 }
 
 impl Cluster for MeasuredCluster {
+    fn scopes(&self) -> Vec<Scope> {
+        self.0.scopes()
+    }
+
     fn watch(&self) -> BoxStream<'static, WatchEvent> {
         self.0.watch()
     }
 
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        self.0.watch_secrets()
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent> {
+        self.0.watch_secrets(scope)
     }
 
     fn observe_secret<'a>(

@@ -134,7 +134,7 @@ impl SupervisorState {
     pub(super) async fn admit(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
         while let Some(uid) = self.arrivals.next() {
             if let Some(child) = self.children.get(&uid) {
-                let memory = child.memory(self.secrets.is_listed());
+                let memory = child.memory(self.secrets.is_listed(child.namespace()));
                 self.start(myself, &uid, Beginning::First(Box::new(memory))).await?;
             }
         }

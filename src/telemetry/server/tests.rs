@@ -109,6 +109,7 @@ fn snapshot(resources: usize) -> Snapshot {
             rate: 50.0,
         },
         watches: [("resources", now), ("secrets", now)],
+        unlisted_scopes: 0,
         resources: (0..resources).map(resource).collect(),
     }
 }

@@ -1,7 +1,7 @@
 //! The way of one process to the API server.
 
 use aws_assume_role::api::AWSAssumeRoleStatus;
-use aws_assume_role::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
+use aws_assume_role::cluster::{Cluster, ClusterError, Event, Scope, SecretEvent, WatchEvent};
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
@@ -46,12 +46,16 @@ pub(super) fn heard<T: Send + 'static>(
 }
 
 impl Cluster for Connection {
+    fn scopes(&self) -> Vec<Scope> {
+        self.server.scopes()
+    }
+
     fn watch(&self) -> BoxStream<'static, WatchEvent> {
         heard(&self.process, self.server.watch_of(self.process.number))
     }
 
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        heard(&self.process, self.server.secret_watch_of(self.process.number))
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent> {
+        heard(&self.process, self.server.secret_watch_of(self.process.number, scope))
     }
 
     fn observe_secret<'a>(
