@@ -38,6 +38,7 @@ mod registries_are_logged_in_to;
 mod sdks_never_use_expired_credentials;
 mod the_cluster_is_reached_through_a_proxy;
 mod the_definition_is_current;
+mod the_definition_is_upgraded;
 mod the_operator_finds_its_identity;
 mod the_operator_is_measured;
 mod the_operator_starts_again;

@@ -14,7 +14,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use definition::definition;
+pub use definition::{DEFINITION_VERSION_ANNOTATION, definition};
 pub use session::{SecretTemplate, SessionSpec, TemplateSpec, TemplateType};
 pub use status::{AWSAssumeRoleStatus, Condition, ConditionStatus, ConditionType, Health, Phase, Reason};
 
