@@ -16,7 +16,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use definition::{definition, policy_definition};
+pub use definition::{DEFINITION_VERSION_ANNOTATION, definition, policy_definition};
 pub use policy::{AWSAssumeRolePolicy, AWSAssumeRolePolicySpec, NamespaceSelector, SessionLimits};
 pub use session::{SecretTemplate, SessionSpec, TemplateSpec, TemplateType};
 pub use status::{AWSAssumeRoleStatus, Condition, ConditionStatus, ConditionType, Health, Phase, Reason};

@@ -1,7 +1,5 @@
 //! The cluster through kube's client. One client, and so one connection pool, serves all resources.
 
-use std::sync::Arc;
-
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -20,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::places::Places;
 use super::{
-    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent, event, tenancy, watch,
+    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent, event, tenancy, watch,
 };
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
 use crate::credentials::ExposeSecret;
@@ -42,6 +40,7 @@ pub struct KubeCluster {
     /// The reporting instance of events.
     instance: String,
     places: Places,
+    scopes: Vec<Scope>,
 }
 
 type Metadata<K> = PartialObjectMeta<K>;
@@ -54,6 +53,17 @@ impl KubeCluster {
             client,
             instance: instance.to_owned(),
             places: Places::new(fence),
+            scopes: vec![Scope::all()],
+        }
+    }
+
+    /// Watches those namespaces only, each by itself. None of them means all.
+    #[must_use]
+    pub fn watching(self, namespaces: &[String]) -> Self {
+        let scopes = namespaces.iter().map(|namespace| Scope::of(namespace)).collect();
+        match namespaces {
+            [] => self,
+            _ => Self { scopes, ..self },
         }
     }
 
@@ -222,20 +232,24 @@ impl KubeCluster {
 }
 
 impl Cluster for KubeCluster {
-    fn watch(&self) -> BoxStream<'static, WatchEvent> {
-        watch::resources(self.client.clone())
+    fn scopes(&self) -> Vec<Scope> {
+        self.scopes.clone()
     }
 
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        watch::secrets(self.client.clone())
+    fn watch(&self) -> BoxStream<'static, WatchEvent> {
+        watch::resources(&self.client, &self.scopes)
+    }
+
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent> {
+        watch::secrets(self.client.clone(), scope.clone())
     }
 
     fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
         tenancy::policies(self.client.clone())
     }
 
-    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
-        tenancy::namespaces(&self.client, &[])
+    fn watch_namespaces(&self) -> BoxStream<'static, (Scope, NamespaceEvent)> {
+        tenancy::namespaces(&self.client, &self.scopes)
     }
 
     fn observe_secret<'a>(

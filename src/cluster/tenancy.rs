@@ -16,6 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tracing::warn;
 
+use super::Scope;
 use super::guarded::Guarded;
 use super::listening::listening;
 use super::watch::{Pauses, configuration};
@@ -84,14 +85,11 @@ pub(super) fn policies(client: Client) -> BoxStream<'static, PolicyEvent> {
     stream::select(heard.map(|()| TenancyEvent::Heard), events).boxed()
 }
 
-/// Watches the labels of all namespaces, or of those of these names, each by itself: a right that is about names goes no further.
-pub(super) fn namespaces(
-    client: &Client,
-    names: &[Arc<str>],
-) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
-    let one = |name: Option<Arc<str>>| {
+/// Watches the labels of the namespaces of each scope by itself: a right that is about names goes no further.
+pub(super) fn namespaces(client: &Client, scopes: &[Scope]) -> BoxStream<'static, (Scope, NamespaceEvent)> {
+    let each = scopes.iter().cloned().map(|scope| {
         let (client, heard) = listening(client.clone());
-        let configuration = match &name {
+        let configuration = match scope.namespace() {
             None => configuration(),
             Some(name) => configuration().fields(&format!("metadata.name={name}")),
         };
@@ -101,13 +99,10 @@ pub(super) fn namespaces(
             labels: std::mem::take(namespace.labels_mut()),
         });
         stream::select(heard.map(|()| TenancyEvent::Heard), events)
-            .map(move |event| (name.clone(), event))
+            .map(move |event| (scope.clone(), event))
             .boxed()
-    };
-    match names.is_empty() {
-        true => one(None),
-        false => stream::select_all(names.iter().cloned().map(|name| one(Some(name)))).boxed(),
-    }
+    });
+    stream::select_all(each).boxed()
 }
 
 fn events<K, T>(

@@ -5,6 +5,7 @@
 //! know that AWS refused them.
 
 mod answer;
+mod chain;
 mod endpoint;
 mod http;
 mod provider;
@@ -53,11 +54,12 @@ pub struct SdkAws {
 
 impl SdkAws {
     /// Sets the clients up from AWS's own environment variables, profiles and instance metadata. Asks nobody for credentials yet. Each call
-    /// passes the fence, but for those by which the operator finds its own credentials and its Region.
+    /// passes the fence, but for those by which the operator finds its own credentials and its Region. Instance metadata is asked for
+    /// credentials only if it may be; the Region may come from there in any case.
     ///
     /// # Errors
     /// When a proxy or a bundle of certificates is set and cannot be used: without it the calls would go where they must not.
-    pub async fn from_environment(fence: Fence) -> Result<Self, InvalidSetting> {
+    pub async fn from_environment(fence: Fence, instance_metadata: bool) -> Result<Self, InvalidSetting> {
         let http_client = http::client()?;
         let region = CurrentRegion::find(http_client.clone()).await;
         let config = aws_config::defaults(BehaviorVersion::latest())
@@ -72,7 +74,7 @@ impl SdkAws {
             )
             .load()
             .await;
-        let credentials = OperatorCredentials::from_environment(http_client, region.clone());
+        let credentials = OperatorCredentials::from_environment(http_client, region.clone(), instance_metadata);
         Ok(Self::with(&config, region, credentials))
     }
 

@@ -1,10 +1,9 @@
 //! The operator's calls: what becomes of each, and what it does to what is stored.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_assume_role::api::AWSAssumeRoleStatus;
-use aws_assume_role::cluster::{Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent};
+use aws_assume_role::cluster::{Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent};
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
@@ -96,8 +95,8 @@ impl Cluster for ApiServer {
         self.policy_watch_of(ALONE).boxed()
     }
 
-    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
-        stream::iter(namespaces().map(|event| (None, event)))
+    fn watch_namespaces(&self) -> BoxStream<'static, (Scope, NamespaceEvent)> {
+        stream::iter(namespaces().map(|event| (Scope::all(), event)))
             .chain(stream::pending())
             .boxed()
     }

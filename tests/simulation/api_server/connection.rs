@@ -1,9 +1,9 @@
 //! The way of one process to the API server.
 
-use std::sync::Arc;
-
 use aws_assume_role::api::AWSAssumeRoleStatus;
-use aws_assume_role::cluster::{Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent};
+use aws_assume_role::cluster::{
+    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent,
+};
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
@@ -48,19 +48,23 @@ pub(super) fn heard<T: Send + 'static>(
 }
 
 impl Cluster for Connection {
+    fn scopes(&self) -> Vec<Scope> {
+        self.server.scopes()
+    }
+
     fn watch(&self) -> BoxStream<'static, WatchEvent> {
         heard(&self.process, self.server.watch_of(self.process.number))
     }
 
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        heard(&self.process, self.server.secret_watch_of(self.process.number))
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent> {
+        heard(&self.process, self.server.secret_watch_of(self.process.number, scope))
     }
 
     fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
         heard(&self.process, self.server.policy_watch_of(self.process.number))
     }
 
-    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
+    fn watch_namespaces(&self) -> BoxStream<'static, (Scope, NamespaceEvent)> {
         heard(&self.process, self.server.watch_namespaces())
     }
 

@@ -17,7 +17,7 @@ pub(super) use self::state::BoundaryState;
 use self::state::{Stale, WatchState, insert};
 use super::children::{Child, Work};
 use super::{SupervisorMessage, SupervisorState};
-use crate::cluster::{NamespaceEvent, PolicyEvent, TenancyEvent};
+use crate::cluster::{NamespaceEvent, PolicyEvent, Scope, TenancyEvent};
 use crate::operator::role::RoleMessage;
 use crate::refresh::policy::Policies;
 
@@ -86,7 +86,7 @@ impl SupervisorState {
     pub(super) async fn namespace_watched(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
-        scope: Option<Arc<str>>,
+        scope: Scope,
         event: NamespaceEvent,
     ) -> Result<(), ActorProcessingErr> {
         let boundary = &mut self.boundary;
@@ -107,7 +107,7 @@ impl SupervisorState {
             }
             TenancyEvent::ListDone => {
                 let shown = boundary.listing_namespaces.remove(&scope).unwrap_or_default();
-                let of_scope = |name: &Arc<str>| scope.as_ref().is_none_or(|scope| scope == name);
+                let of_scope = |name: &Arc<str>| scope.covers(name);
                 let gone = boundary
                     .labels
                     .keys()
