@@ -15,6 +15,7 @@ pub(super) fn spec() -> AWSAssumeRoleSpec {
         session: None,
         template: None,
         secret_template: None,
+        service_account_name: None,
         suspend: None,
     }
 }

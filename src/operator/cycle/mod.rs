@@ -5,6 +5,7 @@
 mod ask;
 mod memory;
 mod secret;
+mod session;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;

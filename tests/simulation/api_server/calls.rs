@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use aws_assume_role::api::AWSAssumeRoleStatus;
 use aws_assume_role::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
+use aws_assume_role::credentials::ServiceAccountToken;
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
@@ -14,6 +15,7 @@ use super::ApiServer;
 use super::storage::State;
 use super::watches::ALONE;
 use crate::place::Place;
+use support::strict_aws::web_identity::service_account_token;
 
 /// What becomes of a call.
 pub(super) enum Fate {
@@ -183,6 +185,18 @@ impl Cluster for ApiServer {
             }
             Err(ClusterError::Gone(_)) => Ok(()),
             Err(error) => Err(error),
+        })
+        .boxed()
+    }
+
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>> {
+        self.call(move |_| {
+            let token = service_account_token(namespace, name, self.time.now());
+            Ok(ServiceAccountToken::new(token.into()))
         })
         .boxed()
     }

@@ -41,6 +41,7 @@ impl Life {
             session: None,
             template: None,
             secret_template: None,
+            service_account_name: (self.random.u8(0..8) == 0).then(|| "app".to_owned()),
             suspend: None,
         };
         if self.durations.is_none() && self.random.bool() {
