@@ -60,7 +60,9 @@ impl ServiceAccountToken {
     /// Who issued it, as it says itself: the URL by which AWS knows the cluster. That is no secret.
     #[must_use]
     pub fn issuer(&self) -> Option<String> {
-        let claims = BASE64_URL_SAFE_NO_PAD.decode(self.expose_secret().split('.').nth(1)?).ok()?;
+        let claims = BASE64_URL_SAFE_NO_PAD
+            .decode(self.expose_secret().split('.').nth(1)?)
+            .ok()?;
         let claims: Claims = serde_json::from_slice(&claims).ok()?;
         (claims.iss.len() <= ISSUER_MAX).then_some(claims.iss)
     }
@@ -68,7 +70,10 @@ impl ServiceAccountToken {
     /// Whether a text quotes it, or the beginning of one of its parts.
     #[must_use]
     pub fn is_quoted_in(&self, text: &str) -> bool {
-        let mut beginnings = self.expose_secret().split('.').filter_map(|part| part.get(..QUOTED_MIN));
+        let mut beginnings = self
+            .expose_secret()
+            .split('.')
+            .filter_map(|part| part.get(..QUOTED_MIN));
         beginnings.any(|beginning| text.contains(beginning))
     }
 }
@@ -141,7 +146,8 @@ mod tests {
 
     #[test]
     fn a_token_tells_its_issuer_and_nothing_else() {
-        let claims = BASE64_URL_SAFE_NO_PAD.encode(r#"{"iss":"https://issuer.example.com/id/1","sub":"system:serviceaccount:a:b"}"#);
+        let claims = BASE64_URL_SAFE_NO_PAD
+            .encode(r#"{"iss":"https://issuer.example.com/id/1","sub":"system:serviceaccount:a:b"}"#);
         let token = ServiceAccountToken::new(format!("eyJhbGciOiJSUzI1NiJ9.{claims}.c2lnbmF0dXJl").into());
         assert_eq!(token.issuer().as_deref(), Some("https://issuer.example.com/id/1"));
         for text in ["", "a", "a.b.c", "a.!.c"] {

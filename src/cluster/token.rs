@@ -76,7 +76,9 @@ mod tests {
     #[test]
     fn an_answer_without_a_token_is_none() {
         let read = |text: &str| serde_json::from_str::<Answer>(text).unwrap().token();
-        let good = read(r#"{"kind": "TokenRequest", "status": {"token": "a.b.c", "expirationTimestamp": "2026-01-01T00:10:00Z"}}"#);
+        let good = read(
+            r#"{"kind": "TokenRequest", "status": {"token": "a.b.c", "expirationTimestamp": "2026-01-01T00:10:00Z"}}"#,
+        );
         assert_eq!(good.unwrap().expose_secret(), "a.b.c");
         for text in ["{}", r#"{"status": {}}"#, r#"{"status": {"token": ""}}"#] {
             assert!(matches!(read(text), Err(ClusterError::Unavailable(_))), "{text}");

@@ -144,10 +144,14 @@ pub enum InvalidSpec {
     #[error("spec.session.{0}")]
     Session(#[from] InvalidSession),
     /// No name that a ServiceAccount can have.
-    #[error("spec.serviceAccountName is {0:?}: it must be a DNS subdomain name, of lower case letters, digits, '-' and '.'")]
+    #[error(
+        "spec.serviceAccountName is {0:?}: it must be a DNS subdomain name, of lower case letters, digits, '-' and '.'"
+    )]
     ServiceAccountName(String),
     /// A part of the session that `AssumeRoleWithWebIdentity` does not take.
-    #[error("spec.session.{0} does not go with spec.serviceAccountName, since AssumeRoleWithWebIdentity takes none: leave one of them out")]
+    #[error(
+        "spec.session.{0} does not go with spec.serviceAccountName, since AssumeRoleWithWebIdentity takes none: leave one of them out"
+    )]
     WithServiceAccount(&'static str),
     /// No templates with `Template`.
     #[error("secretType Template needs spec.template.data: the Secret's keys, each with a Jinja template")]

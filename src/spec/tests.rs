@@ -333,3 +333,57 @@ fn a_template_that_may_be_parsed_is_not_rendered_here() {
     spec.template = Some(crate::api::TemplateSpec { data, type_: None });
     assert!(parsed(&spec).is_ok());
 }
+
+#[test]
+fn a_service_account_counts_where_it_is_named() {
+    let named = hash(|spec| spec.service_account_name = Some("app".into()));
+    assert_ne!(named, hash(|_| ()));
+    assert_ne!(named, hash(|spec| spec.service_account_name = Some("other".into())));
+    let spec = AWSAssumeRoleSpec {
+        service_account_name: Some("app".into()),
+        ..spec()
+    };
+    assert_eq!(parsed(&spec).unwrap().service_account_name.as_deref(), Some("app"));
+}
+
+#[test]
+fn what_a_web_identity_cannot_have_is_refused_beside_a_service_account() {
+    let tag = || [("team".to_owned(), "blue".to_owned())].into();
+    for (field, session) in [
+        (
+            "tags",
+            SessionSpec {
+                tags: tag(),
+                ..SessionSpec::default()
+            },
+        ),
+        (
+            "externalId",
+            SessionSpec {
+                external_id: Some("an-id".into()),
+                ..SessionSpec::default()
+            },
+        ),
+        (
+            "sourceIdentity",
+            SessionSpec {
+                source_identity: Some("me".into()),
+                ..SessionSpec::default()
+            },
+        ),
+    ] {
+        let spec = AWSAssumeRoleSpec {
+            service_account_name: Some("app".into()),
+            session: Some(session),
+            ..spec()
+        };
+        assert_eq!(parsed(&spec), Err(InvalidSpec::WithServiceAccount(field)));
+    }
+    for name in ["", "../secrets/x", "My_App"] {
+        let spec = AWSAssumeRoleSpec {
+            service_account_name: Some(name.into()),
+            ..spec()
+        };
+        assert_eq!(parsed(&spec), Err(InvalidSpec::ServiceAccountName(name.into())));
+    }
+}

@@ -102,8 +102,7 @@ pub(super) fn session_of(
             secret_access_key: given.secret_access_key().into(),
             session_token: given.session_token().into(),
         },
-        expiration: timestamp(given.expiration())
-            .ok_or_else(|| senseless(operation, "an expiration out of range"))?,
+        expiration: timestamp(given.expiration()).ok_or_else(|| senseless(operation, "an expiration out of range"))?,
         answered,
     })
 }

@@ -334,6 +334,8 @@ fn log(outcome: &Outcome) {
 #[cfg(test)]
 mod registry_tests;
 #[cfg(test)]
+mod service_account_tests;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod trouble_tests;

@@ -109,7 +109,11 @@ mod tests {
 
     #[test]
     fn a_trust_policy_that_is_missing_is_spelled_out() {
-        let advice = told(403, "AccessDenied", "Not authorized to perform sts:AssumeRoleWithWebIdentity");
+        let advice = told(
+            403,
+            "AccessDenied",
+            "Not authorized to perform sts:AssumeRoleWithWebIdentity",
+        );
         for part in [
             ROLE,
             "arn:aws:iam::123456789012:oidc-provider/oidc.example.com/id/1",
@@ -122,8 +126,15 @@ mod tests {
 
     #[test]
     fn a_provider_that_is_missing_is_to_be_made_in_the_roles_account() {
-        let advice = told(400, "InvalidIdentityToken", "No OpenIDConnect provider found in your account for https://oidc.example.com/id/1");
-        assert!(advice.contains("Create an IAM OIDC identity provider for https://oidc.example.com/id/1"), "{advice}");
+        let advice = told(
+            400,
+            "InvalidIdentityToken",
+            "No OpenIDConnect provider found in your account for https://oidc.example.com/id/1",
+        );
+        assert!(
+            advice.contains("Create an IAM OIDC identity provider for https://oidc.example.com/id/1"),
+            "{advice}"
+        );
         assert!(advice.contains("123456789012"), "{advice}");
         let advice = told(400, "InvalidIdentityToken", "Incorrect token audience");
         assert!(advice.contains("Add the audience"), "{advice}");
@@ -156,7 +167,12 @@ mod tests {
 
     #[test]
     fn a_role_of_another_partition_is_asked_for_there() {
-        let advice = told_of("arn:aws-cn:iam::123456789012:role/r", 400, "ValidationError", "Request ARN is invalid");
+        let advice = told_of(
+            "arn:aws-cn:iam::123456789012:role/r",
+            400,
+            "ValidationError",
+            "Request ARN is invalid",
+        );
         assert!(advice.contains("spec.region"), "{advice}");
         assert_eq!(told(400, "ValidationError", "no"), "Correct the spec.");
     }

@@ -15,7 +15,7 @@ use super::ApiServer;
 use super::storage::State;
 use super::watches::ALONE;
 use crate::place::Place;
-use support::strict_aws::web_identity::service_account_token;
+use support::strict_aws::issuer::service_account_token;
 
 /// What becomes of a call.
 pub(super) enum Fate {
