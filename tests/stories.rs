@@ -14,6 +14,7 @@ mod a_refresh_is_a_trace;
 mod a_refusal_is_explained;
 mod a_region_that_is_off_is_named;
 mod a_secret_is_put_right;
+mod a_service_account_assumes_its_role;
 mod a_session_is_as_asked_for;
 mod a_silent_connection_is_noticed;
 mod a_spec_change_takes_effect;

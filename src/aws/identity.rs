@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::region::partition;
-use super::{AssumeRole, Aws, AwsError, Region};
-use crate::credentials::{Credentials, RegistryLogin, Session};
+use super::{AssumeRole, AssumeRoleWithWebIdentity, Aws, AwsError, Region};
+use crate::credentials::{Credentials, RegistryLogin, ServiceAccountToken, Session};
 use crate::spec::ecr::EcrEndpoint;
 use crate::spec::role::RoleReference;
 
@@ -187,6 +187,14 @@ impl Aws for KnownIdentity {
         self.session(request).boxed()
     }
 
+    fn assume_role_with_web_identity<'a>(
+        &'a self,
+        request: &'a AssumeRoleWithWebIdentity,
+        token: &'a ServiceAccountToken,
+    ) -> BoxFuture<'a, Result<Session, AwsError>> {
+        self.aws.assume_role_with_web_identity(request, token)
+    }
+
     fn registry_login<'a>(
         &'a self,
         endpoint: &'a EcrEndpoint,
@@ -282,6 +290,14 @@ mod tests {
         }
 
         fn assume_role<'a>(&'a self, _: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
+            async { Err(Self::refusal()) }.boxed()
+        }
+
+        fn assume_role_with_web_identity<'a>(
+            &'a self,
+            _: &'a AssumeRoleWithWebIdentity,
+            _: &'a ServiceAccountToken,
+        ) -> BoxFuture<'a, Result<Session, AwsError>> {
             async { Err(Self::refusal()) }.boxed()
         }
 

@@ -18,10 +18,11 @@ use serde_json::{Value, json};
 
 use super::places::Places;
 use super::{
-    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent, event, tenancy, watch,
+    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent, event, tenancy, token,
+    watch,
 };
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
-use crate::credentials::ExposeSecret;
+use crate::credentials::{ExposeSecret, ServiceAccountToken};
 use crate::fence::Fence;
 use crate::secret::FIELD_MANAGER;
 use crate::secret::provenance::claimed;
@@ -221,6 +222,12 @@ impl KubeCluster {
         }
     }
 
+    async fn request_token(&self, namespace: &str, name: &str) -> Result<ServiceAccountToken, ClusterError> {
+        let request = token::request(namespace, name).map_err(unbuilt)?;
+        let answer: token::Answer = self.places.in_time(namespace, self.client.request(request)).await?;
+        answer.token()
+    }
+
     async fn get_version(&self, resource: &ResourceKey) -> Result<Option<ResourceVersion>, ClusterError> {
         let request = resource_request(resource).get(&resource.name, &GetParams::default());
         let found: Metadata<AWSAssumeRole> = self.send(&resource.namespace, request).await?;
@@ -307,6 +314,14 @@ impl Cluster for KubeCluster {
         resource: &'a ResourceKey,
     ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
         self.get_version(resource).boxed()
+    }
+
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>> {
+        self.request_token(namespace, name).boxed()
     }
 
     fn create_event<'a>(

@@ -14,12 +14,14 @@ mod nesting;
 mod places;
 mod scope;
 pub mod tenancy;
+mod token;
 pub mod watch;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::api::AWSAssumeRoleStatus;
+use crate::credentials::ServiceAccountToken;
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
 use crate::spec::{Resource, ResourceKey, ResourceVersion};
 pub use error::ClusterError;
@@ -121,6 +123,16 @@ pub trait Cluster: Send + Sync + 'static {
         &'a self,
         resource: &'a ResourceKey,
     ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>>;
+
+    /// A token of a ServiceAccount, for AWS alone.
+    ///
+    /// # Errors
+    /// [`ClusterError::Gone`] when there is no such ServiceAccount, [`ClusterError::Forbidden`] when the operator may not ask for tokens.
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>>;
 
     /// Publishes an event of a resource. Gives the name of the object.
     ///

@@ -10,6 +10,7 @@ use tracing::{Instrument, Span};
 use super::spans;
 use crate::api::AWSAssumeRoleStatus;
 use crate::cluster::{Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent};
+use crate::credentials::ServiceAccountToken;
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
 use crate::spec::{ResourceKey, ResourceVersion};
 
@@ -140,6 +141,17 @@ impl Cluster for MeasuredCluster {
         resource: &'a ResourceKey,
     ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
         within_unless_gone(spans::resource_read(), self.0.resource_version(resource))
+    }
+
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>> {
+        within(
+            spans::service_account_token(name),
+            self.0.service_account_token(namespace, name),
+        )
     }
 
     fn create_event<'a>(

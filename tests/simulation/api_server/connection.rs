@@ -4,6 +4,7 @@ use aws_assume_role::api::AWSAssumeRoleStatus;
 use aws_assume_role::cluster::{
     Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent,
 };
+use aws_assume_role::credentials::ServiceAccountToken;
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
@@ -129,6 +130,14 @@ impl Cluster for Connection {
         resource: &'a ResourceKey,
     ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
         self.call(self.server.resource_version(resource)).boxed()
+    }
+
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>> {
+        self.call(self.server.service_account_token(namespace, name)).boxed()
     }
 
     fn create_event<'a>(

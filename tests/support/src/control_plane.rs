@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -384,14 +385,13 @@ fn write_kubeconfig(folder: &Path, name: &str, port: u16, user: &Value) -> PathB
     path
 }
 
-/// A pair of keys for the tokens of ServiceAccounts, in PEM: the private one and the public one.
+/// A pair of keys for the tokens of ServiceAccounts, in PEM: the private one and the public one. RSA, as it is at EKS, and as AWS asks of an
+/// issuer.
 fn key_pair() -> (String, String) {
-    let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let private: Pkcs8V1Der<'_> = key.as_der().unwrap();
     let public: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
-    (
-        pem("PRIVATE KEY", key.to_pkcs8v1().unwrap().as_ref()),
-        pem("PUBLIC KEY", public.as_ref()),
-    )
+    (pem("PRIVATE KEY", private.as_ref()), pem("PUBLIC KEY", public.as_ref()))
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
