@@ -1,6 +1,110 @@
 {{/* One fixed name for everything, because people refer to the operator's ServiceAccount in AWS. */}}
 {{- define "aws-assume-role.name" -}}aws-assume-role-controller{{- end }}
 
+{{/*
+What the names of cluster-scoped objects end with. An operator of the whole cluster is the only one, so its objects have the fixed name, and
+Helm refuses a second one. Operators of some namespaces may be several. Their objects carry the namespace of their release, since there is
+one release in a namespace. No namespace has a dot in its name, so no two names are the same.
+*/}}
+{{- define "aws-assume-role.suffix" -}}
+{{- if include "aws-assume-role.watchNamespaces" . | fromYamlArray }}.{{ .Release.Namespace }}{{ end }}
+{{- end }}
+
+{{/* The name of cluster-scoped objects. */}}
+{{- define "aws-assume-role.clusterScopedName" -}}
+{{ include "aws-assume-role.name" . }}{{ include "aws-assume-role.suffix" . }}
+{{- end }}
+
+{{/* The namespaces to watch, checked, as YAML. Empty: all. */}}
+{{- define "aws-assume-role.watchNamespaces" -}}
+{{- $namespaces := .Values.watchNamespaces | default list }}
+{{- if not (kindIs "slice" $namespaces) }}
+{{- fail "watchNamespaces is not a list: write watchNamespaces: [team-a, team-b]" }}
+{{- end }}
+{{- range $namespaces }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" (toString .)) }}
+{{- fail (printf "watchNamespaces: %q is not the name of a namespace. Patterns are not supported: name each namespace" (toString .)) }}
+{{- end }}
+{{- end }}
+{{- toYaml (uniq $namespaces) }}
+{{- end }}
+
+{{/* The subject of all bindings. */}}
+{{- define "aws-assume-role.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "aws-assume-role.name" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{/* What the operator does in the namespaces that it serves. */}}
+{{- define "aws-assume-role.namespacedRules" -}}
+- apiGroups: [pincette.net]
+  resources: [awsassumeroles]
+  verbs: [get, list, watch]
+- apiGroups: [pincette.net]
+  resources: [awsassumeroles/status]
+  verbs: [patch]
+# The operator reads only the metadata of Secrets. It writes their content and never reads it.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, patch, delete]
+# What happens to a resource is recorded as events on it. If the same thing happens again, the count of the first event is raised.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- if .Values.serviceAccountTokens.enabled }}
+# The tokens to assume a role with, for resources that name a ServiceAccount.
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  verbs: [create]
+{{- end }}
+{{- end }}
+
+{{/* What the operator may do to what is no namespace's, wherever it serves resources. */}}
+{{- define "aws-assume-role.clusterRules" -}}
+# Which namespaces may have which roles.
+- apiGroups: [pincette.net]
+  resources: [awsassumerolepolicies]
+  verbs: [list, watch]
+{{- if .Values.crd.upgrade }}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [awsassumeroles.pincette.net]
+  verbs: [get, update]
+{{- end }}
+{{- end }}
+
+{{/*
+Whether the admission policies are installed. Where the chart is rendered without a cluster no kind is known, not even Secret. Every version
+of Kubernetes that the chart supports has them then.
+*/}}
+{{- define "aws-assume-role.hasAdmissionPolicy" -}}
+{{- $enabled := toString .Values.admissionPolicy.enabled }}
+{{- if not (has $enabled (list "auto" "true" "false")) }}
+{{- fail (printf "admissionPolicy.enabled is %q: write auto, true or false" $enabled) }}
+{{- end }}
+{{- $known := .Capabilities.APIVersions }}
+{{- $has := or ($known.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy") (not ($known.Has "v1/Secret")) }}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") $has) }}true{{ end }}
+{{- end }}
+
+{{/*
+Whom the policies' definition in the cluster belongs to, if that is not this release: "release r in the namespace n", or "nobody". Helm
+refuses an installation with an object that belongs to another, so this release then leaves it out. Empty also where the chart is rendered
+without a cluster.
+*/}}
+{{- define "aws-assume-role.definitionOwner" -}}
+{{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "awsassumerolepolicies.pincette.net" }}
+{{- $annotations := .metadata.annotations | default dict }}
+{{- $name := get $annotations "meta.helm.sh/release-name" }}
+{{- $namespace := get $annotations "meta.helm.sh/release-namespace" }}
+{{- $byHelm := eq (get (.metadata.labels | default dict) "app.kubernetes.io/managed-by") "Helm" }}
+{{- if not (and $byHelm $name) }}nobody
+{{- else if or (ne $name $.Release.Name) (ne $namespace $.Release.Namespace) }}the release {{ $name }} in the namespace {{ $namespace }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* The selector of the 1.x operators, so that an upgrade from them keeps the Deployment: a selector is immutable. */}}
 {{- define "aws-assume-role.selector" -}}
 apps.kubernetes.io/name: {{ include "aws-assume-role.name" . }}
@@ -55,6 +159,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   value: {{ default .Values.awsCalls.maxConcurrent .Values.awsCalls.atTheSameTime | quote }}
 - name: UPGRADE_CRD
   value: {{ .Values.crd.upgrade | quote }}
+{{- with include "aws-assume-role.watchNamespaces" . | fromYamlArray }}
+- name: WATCH_NAMESPACES
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- include "aws-assume-role.tenancy" .Values.tenancy }}
+- name: AWS_INSTANCE_METADATA
+  value: {{ .Values.aws.instanceMetadata | quote }}
 {{- with .Values.aws.region }}
 - name: AWS_REGION
   value: {{ . | quote }}
@@ -106,6 +217,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   value: {{ .samplerArg | quote }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "aws-assume-role.tenancy" }}
+{{- if not (has .unlistedNamespaces (list "Allow" "Deny")) }}
+{{- fail (printf "tenancy.unlistedNamespaces is %q: write Allow or Deny" (toString .unlistedNamespaces)) }}
+{{- end }}
+{{- if not (has .whenWithdrawn (list "Expire" "Delete")) }}
+{{- fail (printf "tenancy.whenWithdrawn is %q: write Expire or Delete" (toString .whenWithdrawn)) }}
+{{- end }}
+- name: UNLISTED_NAMESPACES
+  value: {{ .unlistedNamespaces }}
+- name: WHEN_WITHDRAWN
+  value: {{ .whenWithdrawn }}
+{{- $cluster := toString (default "" .clusterName) }}
+{{- if $cluster }}
+{{- if not (regexMatch "^[A-Za-z0-9_+=,.@/-]+$" $cluster) }}
+{{- fail (printf "tenancy.clusterName is %q: write letters, digits and _+=,.@/- only, since it becomes part of an external ID" $cluster) }}
+{{- end }}
+{{- /* An external ID has 1224 characters at most: k8s:<cluster>:<namespace>, and a namespace has up to 63. */}}
+{{- if gt (len $cluster) 1156 }}
+{{- fail (printf "tenancy.clusterName has %d characters: write 1156 at most, since it becomes part of an external ID" (len $cluster)) }}
+{{- end }}
+- name: CLUSTER_NAME
+  value: {{ $cluster | quote }}
 {{- end }}
 {{- end }}
 
