@@ -89,20 +89,29 @@ of Kubernetes that the chart supports has them then.
 {{- end }}
 
 {{/*
-Whom the policies' definition in the cluster belongs to, if that is not this release: "release r in the namespace n", or "nobody". Helm
-refuses an installation with an object that belongs to another, so this release then leaves it out. Empty also where the chart is rendered
-without a cluster.
+The other release that the policies' definition in the cluster belongs to: "r in the namespace n". This release then leaves it out, since
+Helm refuses to install what another release has. Empty if there is none, and where the chart is rendered without a cluster.
+
+A definition that belongs to no release is no reason to leave it out. If this release had it before, Helm would delete it, and all policies
+with it: it may have lost the annotation that keeps it together with those that say whose it is.
 */}}
 {{- define "aws-assume-role.definitionOwner" -}}
 {{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "awsassumerolepolicies.pincette.net" }}
 {{- $annotations := .metadata.annotations | default dict }}
 {{- $name := get $annotations "meta.helm.sh/release-name" }}
 {{- $namespace := get $annotations "meta.helm.sh/release-namespace" }}
-{{- $byHelm := eq (get (.metadata.labels | default dict) "app.kubernetes.io/managed-by") "Helm" }}
-{{- if not (and $byHelm $name) }}nobody
-{{- else if or (ne $name $.Release.Name) (ne $namespace $.Release.Namespace) }}the release {{ $name }} in the namespace {{ $namespace }}
+{{- $isHelms := eq (get (.metadata.labels | default dict) "app.kubernetes.io/managed-by") "Helm" }}
+{{- if not (and $isHelms $name) }}
+{{- fail (printf "the definition awsassumerolepolicies.pincette.net is in the cluster and belongs to no release. Let this release have it:\n%s\nOr set crd.install=false, and have Helm keep it:\nkubectl annotate crd awsassumerolepolicies.pincette.net helm.sh/resource-policy=keep --overwrite" (include "aws-assume-role.handOver" $)) }}
+{{- end }}
+{{- if or (ne $name $.Release.Name) (ne $namespace $.Release.Namespace) }}{{ $name }} in the namespace {{ $namespace }}{{ end }}
 {{- end }}
 {{- end }}
+
+{{/* How to let this release have the policies' definition. */}}
+{{- define "aws-assume-role.handOver" -}}
+kubectl label crd awsassumerolepolicies.pincette.net app.kubernetes.io/managed-by=Helm --overwrite
+kubectl annotate crd awsassumerolepolicies.pincette.net meta.helm.sh/release-name={{ .Release.Name }} meta.helm.sh/release-namespace={{ .Release.Namespace }} --overwrite
 {{- end }}
 
 {{/* The selector of the 1.x operators, so that an upgrade from them keeps the Deployment: a selector is immutable. */}}
