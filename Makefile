@@ -74,9 +74,10 @@ parts: tools
 	@mkdir -p target/parts
 	tests/controlplane/build
 
-crds: ## Writes the custom resource definition anew from the types.
+crds: ## Writes the custom resource definitions anew from the types.
 	cargo run --quiet --bin aws-assume-role -- crd > crds/awsassumeroles.pincette.net.yaml
 	cp crds/awsassumeroles.pincette.net.yaml charts/aws-assume-role/crds/
+	cargo run --quiet --bin aws-assume-role -- crd policies > crds/awsassumerolepolicies.pincette.net.yaml
 
 tools:
 	@missing=0; \

@@ -86,6 +86,14 @@ async fn a_wrong_resource_is_refused_with_what_to_write_instead() {
             json!({"roleName": null, "roleArn": format!("arn:aws:iam::123456789012:role/{long}")}),
             "2048",
         ),
+        (
+            json!({"roleName": null, "roleArn": "arn:aws:iam::123456789012:role/ä"}),
+            "arn:aws:iam::123456789012:role/my-role",
+        ),
+        (
+            json!({"roleName": null, "roleArn": "arn:aws:iam::123456789012:role/a b"}),
+            "arn:aws:iam::123456789012:role/my-role",
+        ),
         (json!({"durationSeconds": 60}), "greater than or equal to 900"),
         (json!({"durationSeconds": 50000}), "less than or equal to 43200"),
         (json!({"durationSeconds": "900"}), "integer"),
@@ -147,6 +155,14 @@ async fn a_wrong_resource_is_refused_with_what_to_write_instead() {
         (
             json!({"session": {"externalId": "x"}}),
             "session.externalId must have 2",
+        ),
+        (
+            json!({"session": {"externalId": "k8s:cluster:team"}}),
+            "must not begin with k8s:",
+        ),
+        (
+            json!({"session": {"externalId": "K8s:cluster:team"}}),
+            "must not begin with k8s:",
         ),
         (
             json!({"session": {"sourceIdentity": "a b"}}),

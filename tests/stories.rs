@@ -21,6 +21,7 @@ mod a_status_is_stored_whole;
 mod a_stolen_token_does_no_harm;
 mod a_stored_resource_is_told_its_limits;
 mod a_word_deletes_no_secret;
+mod a_wrong_policy_is_refused;
 mod a_wrong_resource_is_refused;
 mod aws_is_asked_at_the_right_endpoints;
 mod aws_is_away_at_start;

@@ -1,11 +1,11 @@
-//! The custom resource definition that follows from the types.
+//! The custom resource definitions that follow from the types.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 
-use super::AWSAssumeRole;
+use super::{AWSAssumeRole, AWSAssumeRolePolicy};
 
 /// The custom resource definition of [`AWSAssumeRole`].
 ///
@@ -13,7 +13,16 @@ use super::AWSAssumeRole;
 /// so here each paragraph is one line.
 #[must_use]
 pub fn definition() -> CustomResourceDefinition {
-    let mut definition = AWSAssumeRole::crd();
+    unwrapped_definition(AWSAssumeRole::crd())
+}
+
+/// The custom resource definition of [`AWSAssumeRolePolicy`], with its descriptions in the same form.
+#[must_use]
+pub fn policy_definition() -> CustomResourceDefinition {
+    unwrapped_definition(AWSAssumeRolePolicy::crd())
+}
+
+fn unwrapped_definition(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
         if let Some(schema) = version
             .schema
@@ -80,6 +89,7 @@ mod tests {
         let mut found = Vec::new();
         descriptions(&serde_json::to_value(definition()).unwrap(), &mut found);
         assert!(found.len() > 40, "{} descriptions", found.len());
+        descriptions(&serde_json::to_value(policy_definition()).unwrap(), &mut found);
         for description in found {
             let lines: Vec<_> = description.replace("\n\n", "").lines().map(str::to_owned).collect();
             assert_eq!(lines.len(), 1, "{description}");

@@ -1,12 +1,14 @@
-//! `AWSAssumeRole`, `pincette.net/v1`: what people write, and the status that the operator answers with.
+//! `AWSAssumeRole`, `pincette.net/v1`: what people write, and the status that the operator answers with. `AWSAssumeRolePolicy`,
+//! `pincette.net/v1alpha1`: which namespaces may have which roles.
 //!
 //! Everything that OpenAPI or CEL can say about a field is said here, so that `kubectl apply` refuses a wrong resource
-//! at once. `aws-assume-role crd` prints the definition that follows from these types; `crds/` holds its output.
+//! at once. `aws-assume-role crd` prints the definitions that follow from these types; `crds/` holds its output.
 
 // Each printer column has a name, a type and a path; Clippy takes the second column's for a repetition.
 #![allow(clippy::duplicated_attributes)]
 
 mod definition;
+mod policy;
 mod session;
 mod status;
 
@@ -14,7 +16,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use definition::definition;
+pub use definition::{definition, policy_definition};
+pub use policy::{AWSAssumeRolePolicy, AWSAssumeRolePolicySpec, NamespaceSelector, SessionLimits};
 pub use session::{SecretTemplate, SessionSpec, TemplateSpec, TemplateType};
 pub use status::{AWSAssumeRoleStatus, Condition, ConditionStatus, ConditionType, Health, Phase, Reason};
 
@@ -94,7 +97,7 @@ pub struct AWSAssumeRoleSpec {
     /// Full ARN of the role, which may be in another account: `arn:aws:iam::123456789012:role/my-role`. Give either this or `roleName`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]
-    #[x_kube(validation = ("self.matches('^arn:aws[a-zA-Z-]*:iam::[0-9]{12}:role/.+$')",
+    #[x_kube(validation = ("self.matches('^arn:aws[a-zA-Z-]*:iam::[0-9]{12}:role/[!-~]+$')",
         "roleArn is the full ARN of an IAM role: arn:aws:iam::123456789012:role/my-role"))]
     pub role_arn: Option<String>,
 

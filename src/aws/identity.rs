@@ -172,6 +172,15 @@ impl Aws for KnownIdentity {
         self.known().boxed()
     }
 
+    /// Not while the question is under way.
+    fn known_identity(&self) -> Option<Identity> {
+        let answer = self.answer.try_lock().ok()?;
+        let generation = self.aws.credentials_generation();
+        let doubted = self.doubted.load(Ordering::Relaxed);
+        let answered = answer.as_ref().filter(|answered| answered.stands(generation, doubted))?;
+        answered.result.clone().ok()
+    }
+
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
         self.session(request).boxed()
     }

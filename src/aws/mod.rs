@@ -37,6 +37,11 @@ pub trait Aws: Send + Sync + 'static {
     /// [`AwsError`] says whose move it is.
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>>;
 
+    /// The operator's own identity, where it is known without asking.
+    fn known_identity(&self) -> Option<Identity> {
+        None
+    }
+
     /// A new session of a role.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ use crate::cluster::crd;
 use crate::cluster::kube::KubeCluster;
 use crate::cluster::lease::kube::KubeLease;
 use crate::fence::Fence;
+use crate::operator::boundary::Boundary;
 use crate::operator::context::Context;
 use crate::operator::leader::{Leader, LeaderArguments, identity};
 use crate::operator::renderer::Renderer;
@@ -111,6 +112,7 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
     .await?;
     let context = Context {
         health: health.clone(),
+        boundary: Boundary::new(operator.tenancy()),
         ..context
     };
     let (supervisor, ended) = Supervisor::spawn(None, Supervisor, context).await?;

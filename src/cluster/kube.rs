@@ -226,6 +226,14 @@ impl Cluster for KubeCluster {
         watch::secrets(self.client.clone())
     }
 
+    fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
+        tenancy::policies(self.client.clone())
+    }
+
+    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
+        tenancy::namespaces(&self.client, &[])
+    }
+
     fn observe_secret<'a>(
         &'a self,
         namespace: &'a str,

@@ -6,12 +6,16 @@ pub mod connection;
 pub mod crd;
 pub mod error;
 pub mod event;
+pub mod guarded;
 pub mod kube;
 pub mod lease;
 mod listening;
 mod nesting;
 mod places;
+pub mod tenancy;
 pub mod watch;
+
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -21,6 +25,7 @@ use crate::secret::{DesiredSecret, ObservedSecret, Repair};
 use crate::spec::{Resource, ResourceKey, ResourceVersion};
 pub use error::ClusterError;
 pub use event::Event;
+pub use tenancy::{NamespaceEvent, ObservedNamespace, ObservedPolicy, PolicyEvent, TenancyEvent};
 
 /// What the operator does in the cluster. Each call is made once: when to try again is the caller's business.
 pub trait Cluster: Send + Sync + 'static {
@@ -29,6 +34,13 @@ pub trait Cluster: Send + Sync + 'static {
 
     /// The Secrets that the operator has written, without their content, from a full list onwards. It never ends either.
     fn watch_secrets(&self) -> BoxStream<'static, SecretEvent>;
+
+    /// The policies, from a full list onwards. It never ends, and tells of failures too.
+    fn watch_policies(&self) -> BoxStream<'static, PolicyEvent>;
+
+    /// The labels of the namespaces in which the operator works, from full lists onwards: one of all of them, or one for each name. It never
+    /// ends either.
+    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)>;
 
     /// The Secret of that name, without its content, or nothing.
     ///

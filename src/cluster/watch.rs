@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use k8s_openapi::api::core::v1::Secret;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
+use kube::core::PartialObjectMeta;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as kube_watcher};
@@ -15,12 +15,12 @@ use kube::{Api, Client};
 use tokio::time::Instant;
 use tracing::warn;
 
+use super::guarded::WatchedResource;
 use super::listening::{WATCH_SECONDS, listening};
 use super::{SecretEvent, WatchEvent};
-use crate::api::AWSAssumeRole;
 use crate::errors::FailureLog;
 use crate::secret::{MANAGED_BY_LABEL, ObservedSecret};
-use crate::spec::{Resource, ResourceKey};
+use crate::spec::ResourceKey;
 
 /// How many objects are asked for at once. They are held, unread, until they are passed on, and each may be as large as the API server takes.
 const PAGE_SIZE: u32 = 20;
@@ -37,7 +37,7 @@ const FORGIVEN: Duration = Duration::from_secs(15);
 /// Watches the resources of all namespaces.
 pub(super) fn resources(client: Client) -> BoxStream<'static, WatchEvent> {
     let (client, heard) = listening(client);
-    let api: Api<DeserializeGuard<AWSAssumeRole>> = Api::all(client);
+    let api: Api<WatchedResource> = Api::all(client);
     let mut log = FailureLog::default();
     let events = kube_watcher(api, configuration())
         .backoff(Pauses::default())
@@ -124,23 +124,13 @@ fn secret_event(event: Event<PartialObjectMeta<Secret>>) -> SecretEvent {
     }
 }
 
-fn resource_event(event: Event<DeserializeGuard<AWSAssumeRole>>) -> WatchEvent {
+fn resource_event(event: Event<WatchedResource>) -> WatchEvent {
     match event {
         Event::Init => WatchEvent::ListStarted,
-        Event::InitApply(object) => WatchEvent::Listed(read(object)),
+        Event::InitApply(object) => WatchEvent::Listed(object.into_resource()),
         Event::InitDone => WatchEvent::ListDone,
-        Event::Apply(object) => WatchEvent::Applied(read(object)),
+        Event::Apply(object) => WatchEvent::Applied(object.into_resource()),
         Event::Delete(object) => WatchEvent::Deleted(ResourceKey::of(&object)),
-    }
-}
-
-fn read(object: DeserializeGuard<AWSAssumeRole>) -> Resource {
-    match object.0 {
-        Ok(resource) => Resource::from_resource(&resource),
-        Err(invalid) => {
-            let error = invalid.error.clone();
-            Resource::unreadable(&DeserializeGuard::<AWSAssumeRole>(Err(invalid)), &error)
-        }
     }
 }
 

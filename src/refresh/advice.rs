@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::schedule::whole_seconds;
 use crate::aws::error::{Answer, Operation};
 use crate::aws::{AwsError, Identity};
 use crate::spec::Format;
@@ -140,6 +141,19 @@ fn about_clocks(skew: SignedDuration) -> String {
     format!(
         "{which}, and AWS refuses what was signed more than 5 minutes off: set the clock of the node right. It will be tried again."
     )
+}
+
+/// What is said of credentials that outlive the leave to have them. Nothing where there are none.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html>
+#[must_use]
+pub fn about_live_credentials(until: Option<Timestamp>) -> String {
+    until.map_or_else(String::new, |end| {
+        let end = whole_seconds(end);
+        format!(
+            " Credentials that were issued before work in AWS until {end}, whatever becomes of the Secret: to end them sooner, revoke the role's \
+             sessions, that is deny it everything where aws:TokenIssueTime is before now."
+        )
+    })
 }
 
 /// The limit on the lifetime under role chaining, and what to do about it.

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 
 use super::advice;
 use super::plan::{IssueReason, RepairReason};
+use super::policy::Denial;
 use super::schedule::{RetryClass, Validity};
 use crate::api::Reason;
 use crate::aws::AwsError;
@@ -87,6 +89,17 @@ pub enum Failure {
     /// The lifetime cannot be had under role chaining.
     #[error("{}", advice::chained())]
     Chained,
+    /// No policy permits it.
+    #[error("{denial}{}", advice::about_live_credentials(*live_until))]
+    PolicyDenied {
+        /// What is refused, and which policy would permit it.
+        denial: Denial,
+        /// When the last credentials end that were issued, if they have not ended.
+        live_until: Option<Timestamp>,
+    },
+    /// Whether a policy permits it is not known.
+    #[error("No role is assumed until it is known who may have which: {0}")]
+    PoliciesUnknown(String),
     /// A Secret of that name belongs to somebody else.
     #[error("Secret {secret} exists and {holder}: delete it, or choose another spec.secretName. It was not touched.")]
     SecretConflict {
@@ -138,6 +151,7 @@ pub fn retry_class(reason: Reason) -> RetryClass {
         Reason::AccessDenied
         | Reason::InvalidRequest
         | Reason::NotPermitted
+        | Reason::PolicyDenied
         | Reason::SecretForbidden
         | Reason::TemplateError => RetryClass::Late,
         _ => RetryClass::Soon,
@@ -151,11 +165,20 @@ impl Failure {
         match self {
             Self::InvalidSpec(InvalidSpec::Template(_)) | Self::Render(_) => Reason::TemplateError,
             Self::InvalidSpec(_) | Self::Chained => Reason::InvalidRequest,
+            Self::PolicyDenied { .. } => Reason::PolicyDenied,
             Self::SecretConflict { .. } => Reason::SecretConflict,
             Self::SecretTerminating(_) | Self::NamespaceTerminating | Self::Stopping(_) => Reason::Pending,
             Self::Aws { error, .. } => error.reason(),
             Self::Cluster(ClusterError::Forbidden(_) | ClusterError::Refused(_)) => Reason::SecretForbidden,
-            Self::Cluster(_) => Reason::ClusterUnavailable,
+            Self::Cluster(_) | Self::PoliciesUnknown(_) => Reason::ClusterUnavailable,
+        }
+    }
+
+    /// When the credentials of a role that is not permitted any more end by themselves.
+    pub(super) fn live_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::PolicyDenied { live_until, .. } => *live_until,
+            _ => None,
         }
     }
 
@@ -170,7 +193,9 @@ impl Failure {
     /// Whether it is likely to pass by itself; `None` when only a change of the spec can help.
     pub(super) fn retry_class(&self) -> Option<RetryClass> {
         match self {
-            Self::InvalidSpec(_)
+            // A policy that permits it does not wait for an attempt.
+            Self::PolicyDenied { .. }
+            | Self::InvalidSpec(_)
             | Self::Render(RenderError::Template(TemplateError::Invalid { .. } | TemplateError::Together)) => None,
             Self::NamespaceTerminating => Some(RetryClass::Late),
             _ => Some(retry_class(self.reason())),

@@ -124,6 +124,9 @@ pub enum InvalidSpec {
     /// None or both.
     #[error("give exactly one of spec.roleName and spec.roleArn")]
     Role,
+    /// Characters that the name of no role has, and that could forge a line of the log.
+    #[error("spec.{0} is {1:?}: a role has visible ASCII characters only, and no space among them")]
+    RoleCharacters(&'static str, String),
     /// No URL with `EcrDockerConfigJson`.
     #[error(
         "secretType EcrDockerConfigJson needs spec.ecrRepositoryUrl: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>"
@@ -174,11 +177,7 @@ impl Spec {
         if let Some(region) = spec.region.as_ref().filter(|region| !names::is_region(region)) {
             return Err(InvalidSpec::Region(excerpt(region)));
         }
-        let role = match (&spec.role_name, &spec.role_arn) {
-            (Some(name), None) => RoleReference::Name(name.clone()),
-            (None, Some(arn)) => RoleReference::Arn(arn.clone()),
-            _ => return Err(InvalidSpec::Role),
-        };
+        let role = role(spec)?;
         let duration = spec.duration_seconds.unwrap_or(DEFAULT_DURATION);
         if !DURATION_RANGE.contains(&duration) {
             return Err(InvalidSpec::Duration(duration));
@@ -205,6 +204,19 @@ impl Spec {
             annotations: secret_template.annotations,
             suspend: spec.suspend.unwrap_or_default(),
         })
+    }
+}
+
+/// The role. What is in no ARN is refused here, and not left to AWS to overlook: the name is compared, and told in messages.
+fn role(spec: &AWSAssumeRoleSpec) -> Result<RoleReference, InvalidSpec> {
+    let (field, text, role) = match (&spec.role_name, &spec.role_arn) {
+        (Some(name), None) => ("roleName", name, RoleReference::Name(name.clone())),
+        (None, Some(arn)) => ("roleArn", arn, RoleReference::Arn(arn.clone())),
+        _ => return Err(InvalidSpec::Role),
+    };
+    match text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(role),
+        false => Err(InvalidSpec::RoleCharacters(field, excerpt(text))),
     }
 }
 

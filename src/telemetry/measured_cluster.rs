@@ -9,7 +9,7 @@ use tracing::{Instrument, Span};
 
 use super::spans;
 use crate::api::AWSAssumeRoleStatus;
-use crate::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
+use crate::cluster::{Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent};
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
 use crate::spec::{ResourceKey, ResourceVersion};
 
@@ -62,6 +62,14 @@ impl Cluster for MeasuredCluster {
 
     fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
         self.0.watch_secrets()
+    }
+
+    fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
+        self.0.watch_policies()
+    }
+
+    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
+        self.0.watch_namespaces()
     }
 
     fn observe_secret<'a>(

@@ -195,6 +195,7 @@ mod tests {
                 in_flight: 2,
                 rate: 12.5,
             },
+            rulings: [("permitted", 2), ("unlisted", 1), ("denied", 0), ("unknown", 0)],
             watches: [("resources", at(90).unwrap()), ("secrets", at(95).unwrap())],
             resources: resources.collect(),
         }

@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub gate: GateStanding,
     /// When each watch was last heard, or began, by AWS's clock. The names are those of the metric.
     pub watches: [(&'static str, Timestamp); 2],
+    /// What the policies say of the resources, each word with how many it is said of.
+    pub rulings: [(&'static str, usize); 4],
     /// The resources.
     pub resources: Vec<(ResourceKey, Standing)>,
 }

@@ -67,6 +67,11 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         let number = resources.filter(|(_, standing)| standing.state_at(snapshot.now) == state);
         text.labelled(name, "state", state.into(), number.count());
     }
+    let name = "aws_assume_role_rulings";
+    text.family(name, "Resources by what the AWSAssumeRolePolicies say of them.");
+    for (ruling, number) in snapshot.rulings {
+        text.labelled(name, "ruling", ruling, number);
+    }
     let name = "aws_assume_role_watch_last_heard_timestamp_seconds";
     text.family(
         name,

@@ -21,7 +21,7 @@ use crate::refresh::schedule::{
 };
 use crate::refresh::status::ended_waiting;
 use crate::secret::{Material, ObservedSecret};
-use crate::spec::{Format, Spec};
+use crate::spec::{Format, SessionRequest, Spec};
 use crate::telemetry::spans;
 
 /// When a resource without credentials counts as being without them, for its place among those of its class.
@@ -77,7 +77,7 @@ impl Cycle {
         let request = AssumeRole {
             role_arn,
             region: spec.region.clone(),
-            session: spec.session.clone(),
+            session: self.session_request(spec),
             duration: spec.duration,
         };
         let earliest = earliest_call(self.trigger, self.memory.last_call);
@@ -93,6 +93,8 @@ impl Cycle {
         if !matches!(plan(self.situation(spec), observed), Plan::Issue(_)) {
             return Ok(None);
         }
+        // The last moment: a policy may have changed while this waited.
+        self.check_permission(spec).await?;
         let asked = Instant::now();
         self.memory.last_call = Some(asked);
         let session = aws.assume_role(&request).await;
@@ -136,6 +138,16 @@ impl Cycle {
             material: Material::new(&spec.format, session.credentials, logins),
             notes: notes(&ends),
         }))
+    }
+
+    /// The session as it is asked for: with the external id of the namespace, where there is one and the spec gives none.
+    fn session_request(&self, spec: &Spec) -> SessionRequest {
+        let mut session = spec.session.clone();
+        if session.external_id.is_none() {
+            let tenancy = &self.context.boundary.tenancy;
+            session.external_id = tenancy.external_id(&self.resource.key.namespace);
+        }
+        session
     }
 
     /// Waits for the leave to make one call to AWS. Credentials that end meanwhile are shown in the status at that moment.
@@ -235,7 +247,7 @@ fn verdict(error: Option<&AwsError>) -> Verdict {
     }
 }
 
-fn refused(error: AwsError, clock: &dyn Clock) -> Failure {
+pub(super) fn refused(error: AwsError, clock: &dyn Clock) -> Failure {
     let skew = error.answer().date.map(|date| date.duration_since(clock.now()));
     let circumstances = Circumstances {
         skew: skew.unwrap_or_default(),

@@ -11,24 +11,30 @@ use super::{STOP_TIMEOUT, SupervisorMessage, SupervisorState};
 impl SupervisorState {
     /// Whether resources are taken up, and not only got to know.
     pub(super) fn takes_up(&self) -> bool {
-        self.leads && self.knows_secrets
+        self.takes_up_urgent() && self.knows_secrets
     }
 
     /// Whether resources are taken up that cannot wait until the Secrets are known.
     pub(super) fn takes_up_urgent(&self) -> bool {
-        self.leads && self.resources.is_listed()
+        self.leads && self.resources.is_listed() && self.boundary.is_settled()
     }
 
     /// Takes up all resources, as soon as enough is known of them.
     pub(super) async fn lead(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
         self.leads = true;
         self.show_leadership();
-        if self.knows_secrets {
-            self.take_up_all(myself).await?;
-        } else {
-            self.take_up_urgent(myself).await?;
+        self.take_up_what_may_be(myself).await
+    }
+
+    /// Takes up the resources, or those that cannot wait, as far as enough is known.
+    pub(super) async fn take_up_what_may_be(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
+        match self.takes_up() {
+            true => self.take_up_all(myself).await,
+            false => self.take_up_urgent(myself).await,
         }
-        Ok(())
     }
 
     /// The Secrets are listed, or are not waited for any more.
@@ -38,9 +44,7 @@ impl SupervisorState {
     ) -> Result<(), ActorProcessingErr> {
         if !self.knows_secrets {
             self.knows_secrets = true;
-            if self.leads {
-                self.take_up_all(myself).await?;
-            }
+            self.take_up_what_may_be(myself).await?;
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 
 mod alarms;
 mod arrivals;
+mod boundary;
 mod children;
 mod clock;
 mod leading;
@@ -26,6 +27,7 @@ use tracing::info;
 
 use self::alarms::Alarms;
 use self::arrivals::Arrivals;
+use self::boundary::{BoundaryState, Ruled};
 use self::children::Child;
 use self::clock::check_clock;
 use self::taking_up::SecretsWait;
@@ -34,7 +36,7 @@ use super::context::Context;
 use super::role::{CyclePanicked, Reports, RoleMessage, RoleReport};
 use crate::aws::Region;
 use crate::clock::Reading;
-use crate::cluster::{SecretEvent, WatchEvent};
+use crate::cluster::{NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent};
 use crate::secret::ObservedSecret;
 use crate::telemetry::health::Heartbeat;
 use crate::telemetry::snapshot::Snapshot;
@@ -53,6 +55,12 @@ pub enum SupervisorMessage {
     Watched(Box<WatchEvent>),
     /// Something happened to the Secrets.
     SecretWatched(SecretEvent),
+    /// Something happened to the policies.
+    PolicyWatched(PolicyEvent),
+    /// Something happened to the namespaces, by the watch on all of them or on that one.
+    NamespaceWatched(Option<Arc<str>>, NamespaceEvent),
+    /// The resources are to be ruled on anew.
+    Reassess,
     /// A watch has ended, which none ever should.
     WatchEnded,
     /// From now on this operator acts: it leads.
@@ -120,6 +128,8 @@ pub struct SupervisorState {
     secrets_wait: Option<SecretsWait>,
     resources: Watch,
     secrets: Watch,
+    /// The policies and the namespaces.
+    boundary: BoundaryState,
     /// The operator's own Region, as it was last seen.
     region_seen: Region,
     clock_seen: Reading,
@@ -160,6 +170,7 @@ impl Actor for Supervisor {
         let state = SupervisorState {
             _resource_watch: forward(resources, &myself, |event| SupervisorMessage::Watched(Box::new(event))),
             secret_watch: None,
+            boundary: BoundaryState::watch(&*context.cluster, &myself),
             _clock: check_clock(&myself),
             region_seen: context.aws.region(),
             clock_seen: Reading::of(&*context.clock),
@@ -191,6 +202,9 @@ impl Actor for Supervisor {
         match message {
             SupervisorMessage::Watched(event) => state.watched(&myself, *event).await?,
             SupervisorMessage::SecretWatched(event) => state.secret_watched(&myself, event).await?,
+            SupervisorMessage::PolicyWatched(event) => state.policy_watched(&myself, event).await?,
+            SupervisorMessage::NamespaceWatched(scope, event) => state.namespace_watched(&myself, scope, event).await?,
+            SupervisorMessage::Reassess => state.reassess(&myself).await?,
             SupervisorMessage::WatchEnded => return Err(WatchEnded.into()),
             SupervisorMessage::Lead => state.lead(&myself).await?,
             SupervisorMessage::StandBy(reply) => {
@@ -204,6 +218,7 @@ impl Actor for Supervisor {
             SupervisorMessage::CheckClock => {
                 state.compare_clocks(&myself);
                 state.compare_regions(&myself).await?;
+                state.check_boundary(&myself).await?;
                 state.beat();
             }
             // Who has given up waiting needs no answer.
@@ -358,6 +373,7 @@ impl SupervisorState {
         self.context.health.beat(Heartbeat {
             at: Instant::now(),
             watches: [self.resources.health("resources"), self.secrets.health("Secrets")],
+            policies_listed: self.boundary.is_listed(),
         });
     }
 
@@ -382,6 +398,7 @@ impl SupervisorState {
             skew_seconds: self.context.skew.get().as_secs(),
             gate: self.context.gate.standing(),
             watches: [("resources", self.resources.heard()), ("secrets", self.secrets.heard())],
+            rulings: Ruled::count(self.children.values().map(|child| child.ruled)),
             resources: resources.collect(),
         }
     }

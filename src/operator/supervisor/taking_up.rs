@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
+use super::boundary::Ruled;
 use super::children::{Child, Work};
 use super::{SupervisorMessage, SupervisorState};
 use crate::operator::cycle::{Memory, Next, Observation};
@@ -19,7 +20,6 @@ use crate::refresh::in_order::in_order;
 use crate::refresh::plan::Situation;
 use crate::refresh::schedule::since;
 use crate::refresh::standing::Standing;
-use crate::spec::Resource;
 
 /// For how long nothing may come of the list of the Secrets before the resources are taken up without. Whatever it shows need not be looked at.
 pub(super) const SECRETS_LIST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -162,31 +162,46 @@ impl SupervisorState {
         myself: &ActorRef<SupervisorMessage>,
         uid: &Arc<str>,
     ) -> Result<(), ActorProcessingErr> {
-        let Some(child) = self.children.get(uid) else {
+        let Some(memory) = self.rest_in_order(myself, uid) else {
             return Ok(());
         };
-        let mut memory = child.memory(self.secrets.is_listed());
-        let Some((next, standing)) = self.found_in_order(&child.resource, &memory) else {
-            // Those that still have credentials go in the order in which these end, which the gate before AWS sees to.
-            return match child.standing.is_valid_at(self.context.now()) {
-                true => self.start(myself, uid, Beginning::First(Box::new(memory))).await,
-                false => self.take_up_in_turn(myself, uid).await,
-            };
+        let now = self.context.now();
+        let child = self.children.get(uid);
+        // Those whose credentials are about to end go in the order in which they do, which the gate before AWS sees to.
+        match child.is_some_and(|child| child.standing.is_valid_at(now) && !child.can_wait(now)) {
+            true => self.start(myself, uid, Beginning::First(memory)).await,
+            false => self.take_up_in_turn(myself, uid).await,
+        }
+    }
+
+    /// Lays a resource to rest that is in order. Otherwise gives what is known of it.
+    pub(super) fn rest_in_order(&mut self, myself: &ActorRef<SupervisorMessage>, uid: &Arc<str>) -> Option<Box<Memory>> {
+        let child = self.children.get(uid)?;
+        let mut memory = Box::new(child.memory(self.secrets.is_listed()));
+        let Some((next, standing)) = self.found_in_order(child, &memory) else {
+            return Some(memory);
         };
         memory.next = Some(next);
         let Some(rest) = Rest::of(&child.resource, &memory, Instant::now()) else {
-            return self.start(myself, uid, Beginning::First(Box::new(memory))).await;
+            return Some(memory);
         };
         if let Some(child) = self.children.get_mut(uid) {
             child.standing = standing;
         }
         self.lay_to_rest(myself, uid, Box::new(rest));
-        Ok(())
+        None
     }
 
     /// When there is something to do for a resource, and how it stands, if it is in order.
-    fn found_in_order(&self, resource: &Resource, memory: &Memory) -> Option<(Next, Standing)> {
+    fn found_in_order(&self, child: &Child, memory: &Memory) -> Option<(Next, Standing)> {
+        let resource = &child.resource;
         let spec = resource.spec.as_ref().ok()?;
+        let unlisted = match child.ruled {
+            Ruled::Denied(_) => return None,
+            // Whose account it is may not be known yet. What is there stays until it is.
+            Ruled::Unknown if spec.role.known_arn().is_none() && self.context.aws.known_identity().is_none() => return None,
+            ruled => ruled == Ruled::Unlisted,
+        };
         let Observation::Seen(Some(secret)) = &memory.observation else {
             return None;
         };
@@ -205,7 +220,7 @@ impl SupervisorState {
             overdue: None,
             now,
         };
-        let found = in_order(resource, situation, secret)?;
+        let found = in_order(resource, situation, secret, unlisted)?;
         let next = Next {
             at: found.next,
             instant: Instant::now() + since(now, found.next),

@@ -47,13 +47,21 @@ impl Actor for Observer {
 impl Running {
     /// One that leads.
     pub(super) async fn start() -> Self {
-        let running = Self::standing_by().await;
+        Self::leading_in(World::new().await).await
+    }
+
+    pub(super) async fn standing_by() -> Self {
+        Self::standing_by_in(World::new().await).await
+    }
+
+    /// One that leads in that world.
+    pub(super) async fn leading_in(world: World) -> Self {
+        let running = Self::standing_by_in(world).await;
         running.supervisor.cast(SupervisorMessage::Lead).unwrap();
         running
     }
 
-    pub(super) async fn standing_by() -> Self {
-        let world = World::new().await;
+    async fn standing_by_in(world: World) -> Self {
         let (sender, failures) = mpsc::unbounded_channel();
         let (observer, _) = Observer::spawn(None, Observer, sender).await.unwrap();
         let spawned = Supervisor::spawn_linked(None, Supervisor, world.context.clone(), observer.get_cell());
@@ -111,7 +119,7 @@ impl Running {
         self.world.context.health.ready().is_ok()
     }
 
-    async fn snapshot(&self) -> Snapshot {
+    pub(super) async fn snapshot(&self) -> Snapshot {
         let answer = self.supervisor.call(SupervisorMessage::Snapshot, None).await;
         answer.unwrap().unwrap()
     }

@@ -1,16 +1,20 @@
 //! The operator's calls: what becomes of each, and what it does to what is stored.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_assume_role::api::AWSAssumeRoleStatus;
-use aws_assume_role::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
+use aws_assume_role::cluster::{
+    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent,
+};
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 
 use super::ApiServer;
+use super::policies::namespaces;
 use super::storage::State;
 use super::watches::ALONE;
 use crate::place::Place;
@@ -88,6 +92,14 @@ impl Cluster for ApiServer {
 
     fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
         self.secret_watch_of(ALONE).boxed()
+    }
+
+    fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
+        self.policy_watch_of(ALONE).boxed()
+    }
+
+    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
+        stream::iter(namespaces().map(|event| (None, event))).chain(stream::pending()).boxed()
     }
 
     fn observe_secret<'a>(

@@ -1,7 +1,11 @@
 //! The way of one process to the API server.
 
+use std::sync::Arc;
+
 use aws_assume_role::api::AWSAssumeRoleStatus;
-use aws_assume_role::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
+use aws_assume_role::cluster::{
+    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent,
+};
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
@@ -52,6 +56,14 @@ impl Cluster for Connection {
 
     fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
         heard(&self.process, self.server.secret_watch_of(self.process.number))
+    }
+
+    fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
+        heard(&self.process, self.server.policy_watch_of(self.process.number))
+    }
+
+    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
+        heard(&self.process, self.server.watch_namespaces())
     }
 
     fn observe_secret<'a>(

@@ -5,6 +5,7 @@ mod calls;
 mod connection;
 mod hands;
 mod lease;
+mod policies;
 mod storage;
 mod watches;
 mod writes;
@@ -46,6 +47,8 @@ impl ApiServer {
                 secrets: BTreeMap::new(),
                 resource_watches: Vec::new(),
                 secret_watches: Vec::new(),
+                policies: BTreeMap::new(),
+                policy_watches: Vec::new(),
                 lease: StoredLease::default(),
                 resources_silent: false,
                 secrets_silent: false,

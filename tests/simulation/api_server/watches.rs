@@ -70,6 +70,7 @@ impl ApiServer {
         let mut state = self.state();
         state.resource_watches.retain(|(number, _)| *number != process);
         state.secret_watches.retain(|(number, _)| *number != process);
+        state.policy_watches.retain(|(number, _)| *number != process);
         state.lease.forget_watch(process);
     }
 

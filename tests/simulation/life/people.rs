@@ -5,6 +5,7 @@ use std::time::Duration;
 use aws_assume_role::api::{AWSAssumeRoleSpec, SecretType, TemplateSpec};
 
 use super::Life;
+use super::policies::permission_of;
 use crate::api_server::ApiServer;
 use crate::checks::Checks;
 use crate::place::{NAMESPACES, Place};
@@ -85,7 +86,7 @@ impl Life {
     /// A role that exists, for a resource that is known by it.
     pub(super) fn role(&mut self, place: &Place) -> String {
         self.number += 1;
-        let account = match is_of_other_account(place) {
+        let account = match place.is_of_other_account() {
             true => OTHER_ACCOUNT,
             false => ACCOUNT,
         };
@@ -104,8 +105,11 @@ impl Life {
     pub(super) fn create_with(&mut self, place: &Place, spec: AWSAssumeRoleSpec) {
         let arn = spec.role_arn.clone().unwrap();
         let uid = self.api.create(place, spec);
-        if is_of_other_account(place) {
+        if place.is_of_other_account() {
             self.checks.shares(&uid, SHARED_REGISTRY);
+        }
+        if let Some(permission) = permission_of(place) {
+            self.checks.shares(&uid, permission);
         }
         if self.foreign.contains(place) {
             self.checks.is_in_conflict(&uid);
@@ -214,10 +218,6 @@ impl Life {
             checks.end_outage_of(&uid);
         });
     }
-}
-
-fn is_of_other_account(place: &Place) -> bool {
-    place.name.ends_with('3')
 }
 
 /// Asks for a refresh.
