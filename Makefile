@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test soak chaos consumers fuzz takeover bench bench-quick build parts crds tools
+.PHONY: help demo up down test soak chaos consumers fuzz takeover bench bench-quick build parts crds deny tools
 
 help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -78,6 +78,11 @@ crds: ## Writes the custom resource definitions anew from the types.
 	cargo run --quiet --bin aws-assume-role -- crd > crds/awsassumeroles.pincette.net.yaml
 	cp crds/awsassumeroles.pincette.net.yaml charts/aws-assume-role/crds/
 	cargo run --quiet --bin aws-assume-role -- crd policies > crds/awsassumerolepolicies.pincette.net.yaml
+
+# The list of advisories is fetched from the network. Without it: make deny CHECKS="bans licenses sources".
+deny: ## Checks the licences, the sources and the known weaknesses of what the program is made of. The rules are in deny.toml.
+	@command -v cargo-deny > /dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	cargo deny --locked check $(or $(CHECKS),advisories bans licenses sources)
 
 tools:
 	@missing=0; \
