@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test soak chaos consumers fuzz takeover bench bench-quick build parts crds deny tools
+.PHONY: help demo up down test soak chaos consumers fuzz takeover bench bench-quick build parts crds chart deny tools
 
 help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -78,6 +78,14 @@ crds: ## Writes the custom resource definitions anew from the types.
 	cargo run --quiet --bin aws-assume-role -- crd > crds/awsassumeroles.pincette.net.yaml
 	cp crds/awsassumeroles.pincette.net.yaml charts/aws-assume-role/crds/
 	cargo run --quiet --bin aws-assume-role -- crd policies > crds/awsassumerolepolicies.pincette.net.yaml
+
+# What is served from there is what "helm repo add" wants. With Helm from the PATH, or else from the parts.
+chart: ## Packages the chart, and makes a repository of it in target/chart.
+	@PATH="$$PATH:$(CURDIR)/target/parts/bin"; command -v helm > /dev/null || { echo "helm is missing: make parts builds it"; exit 1; }; \
+	rm -rf target/chart; \
+	helm lint --strict charts/aws-assume-role; \
+	helm package charts/aws-assume-role --destination target/chart; \
+	helm repo index target/chart
 
 # The list of advisories is fetched from the network. Without it: make deny CHECKS="bans licenses sources".
 deny: ## Checks the licences, the sources and the known weaknesses of what the program is made of. The rules are in deny.toml.
