@@ -7,10 +7,8 @@
 #   docker buildx build --platform linux/amd64,linux/arm64 .   for both, compiled across
 #   docker build --target binary --output target/image .   gives the binary
 #
-# Where no registry can be reached, the binary is built outside, and image/root puts the rest beside it:
-#
-#   image/root target/release/aws-assume-role target/image/root
-#   buildah build --isolation chroot --storage-driver vfs --target prebuilt --file Dockerfile target/image/root
+# Where no registry can be reached, the binary is built outside, image/root puts the rest beside it, and the target "prebuilt" takes that folder
+# as it is. "make image" does so, with buildah.
 
 # What it is built with. The release workflow gives it with its digest.
 ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-trixie
