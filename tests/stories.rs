@@ -19,6 +19,7 @@ mod a_session_is_as_asked_for;
 mod a_silent_connection_is_noticed;
 mod a_spec_change_takes_effect;
 mod a_status_is_stored_whole;
+mod a_stolen_token_does_no_harm;
 mod a_stored_resource_is_told_its_limits;
 mod a_word_deletes_no_secret;
 mod a_wrong_policy_is_refused;

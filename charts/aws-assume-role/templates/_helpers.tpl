@@ -1,6 +1,119 @@
 {{/* One fixed name for everything, because people refer to the operator's ServiceAccount in AWS. */}}
 {{- define "aws-assume-role.name" -}}aws-assume-role-controller{{- end }}
 
+{{/*
+What the names of cluster-scoped objects end with. An operator of the whole cluster is the only one, so its objects have the fixed name, and
+Helm refuses a second one. Operators of some namespaces may be several. Their objects carry the namespace of their release, since there is
+one release in a namespace. No namespace has a dot in its name, so no two names are the same.
+*/}}
+{{- define "aws-assume-role.suffix" -}}
+{{- if include "aws-assume-role.watchNamespaces" . | fromYamlArray }}.{{ .Release.Namespace }}{{ end }}
+{{- end }}
+
+{{/* The name of cluster-scoped objects. */}}
+{{- define "aws-assume-role.clusterScopedName" -}}
+{{ include "aws-assume-role.name" . }}{{ include "aws-assume-role.suffix" . }}
+{{- end }}
+
+{{/* The namespaces to watch, checked, as YAML. Empty: all. */}}
+{{- define "aws-assume-role.watchNamespaces" -}}
+{{- $namespaces := .Values.watchNamespaces | default list }}
+{{- if not (kindIs "slice" $namespaces) }}
+{{- fail "watchNamespaces is not a list: write watchNamespaces: [team-a, team-b]" }}
+{{- end }}
+{{- range $namespaces }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" (toString .)) }}
+{{- fail (printf "watchNamespaces: %q is not the name of a namespace. Patterns are not supported: name each namespace" (toString .)) }}
+{{- end }}
+{{- end }}
+{{- toYaml (uniq $namespaces) }}
+{{- end }}
+
+{{/* The subject of all bindings. */}}
+{{- define "aws-assume-role.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "aws-assume-role.name" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{/* What the operator does in the namespaces that it serves. */}}
+{{- define "aws-assume-role.namespacedRules" -}}
+- apiGroups: [pincette.net]
+  resources: [awsassumeroles]
+  verbs: [get, list, watch]
+- apiGroups: [pincette.net]
+  resources: [awsassumeroles/status]
+  verbs: [patch]
+# The operator reads only the metadata of Secrets. It writes their content and never reads it.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, patch, delete]
+# What happens to a resource is recorded as events on it. If the same thing happens again, the count of the first event is raised.
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- if .Values.serviceAccountTokens.enabled }}
+# The tokens to assume a role with, for resources that name a ServiceAccount.
+- apiGroups: [""]
+  resources: [serviceaccounts/token]
+  verbs: [create]
+{{- end }}
+{{- end }}
+
+{{/* What the operator may do to what is no namespace's, wherever it serves resources. */}}
+{{- define "aws-assume-role.clusterRules" -}}
+# Which namespaces may have which roles.
+- apiGroups: [pincette.net]
+  resources: [awsassumerolepolicies]
+  verbs: [list, watch]
+{{- if .Values.crd.upgrade }}
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  resourceNames: [awsassumeroles.pincette.net]
+  verbs: [get, update]
+{{- end }}
+{{- end }}
+
+{{/*
+Whether the admission policies are installed. Where the chart is rendered without a cluster no kind is known, not even Secret. Every version
+of Kubernetes that the chart supports has them then.
+*/}}
+{{- define "aws-assume-role.hasAdmissionPolicy" -}}
+{{- $enabled := toString .Values.admissionPolicy.enabled }}
+{{- if not (has $enabled (list "auto" "true" "false")) }}
+{{- fail (printf "admissionPolicy.enabled is %q: write auto, true or false" $enabled) }}
+{{- end }}
+{{- $known := .Capabilities.APIVersions }}
+{{- $has := or ($known.Has "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy") (not ($known.Has "v1/Secret")) }}
+{{- if or (eq $enabled "true") (and (eq $enabled "auto") $has) }}true{{ end }}
+{{- end }}
+
+{{/*
+The other release that the policies' definition in the cluster belongs to: "r in the namespace n". This release then leaves it out, since
+Helm refuses to install what another release has. Empty if there is none, and where the chart is rendered without a cluster.
+
+A definition that belongs to no release is no reason to leave it out. If this release had it before, Helm would delete it, and all policies
+with it: it may have lost the annotation that keeps it together with those that say whose it is.
+*/}}
+{{- define "aws-assume-role.definitionOwner" -}}
+{{- with lookup "apiextensions.k8s.io/v1" "CustomResourceDefinition" "" "awsassumerolepolicies.pincette.net" }}
+{{- $annotations := .metadata.annotations | default dict }}
+{{- $name := get $annotations "meta.helm.sh/release-name" }}
+{{- $namespace := get $annotations "meta.helm.sh/release-namespace" }}
+{{- $isHelms := eq (get (.metadata.labels | default dict) "app.kubernetes.io/managed-by") "Helm" }}
+{{- if not (and $isHelms $name) }}
+{{- fail (printf "the definition awsassumerolepolicies.pincette.net is in the cluster and belongs to no release. Let this release have it:\n%s\nOr set crd.install=false, and have Helm keep it:\nkubectl annotate crd awsassumerolepolicies.pincette.net helm.sh/resource-policy=keep --overwrite" (include "aws-assume-role.handOver" $)) }}
+{{- end }}
+{{- if or (ne $name $.Release.Name) (ne $namespace $.Release.Namespace) }}{{ $name }} in the namespace {{ $namespace }}{{ end }}
+{{- end }}
+{{- end }}
+
+{{/* How to let this release have the policies' definition. */}}
+{{- define "aws-assume-role.handOver" -}}
+kubectl label crd awsassumerolepolicies.pincette.net app.kubernetes.io/managed-by=Helm --overwrite
+kubectl annotate crd awsassumerolepolicies.pincette.net meta.helm.sh/release-name={{ .Release.Name }} meta.helm.sh/release-namespace={{ .Release.Namespace }} --overwrite
+{{- end }}
+
 {{/* The selector of the 1.x operators, so that an upgrade from them keeps the Deployment: a selector is immutable. */}}
 {{- define "aws-assume-role.selector" -}}
 apps.kubernetes.io/name: {{ include "aws-assume-role.name" . }}
@@ -13,6 +126,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "aws-assume-role.image" -}}
+{{- $image := .Values.image }}
+{{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}
+{{- else }}{{ $image.repository }}:{{ $image.tag | default .Chart.AppVersion }}
+{{- end }}
 {{- end }}
 
 {{/* The container's environment. extraEnv comes last and replaces variables of the chart: server-side apply rejects duplicate names. */}}
@@ -55,6 +175,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   value: {{ default .Values.awsCalls.maxConcurrent .Values.awsCalls.atTheSameTime | quote }}
 - name: UPGRADE_CRD
   value: {{ .Values.crd.upgrade | quote }}
+{{- with include "aws-assume-role.watchNamespaces" . | fromYamlArray }}
+- name: WATCH_NAMESPACES
+  value: {{ join "," . | quote }}
+{{- end }}
+{{- include "aws-assume-role.tenancy" .Values.tenancy }}
+- name: AWS_INSTANCE_METADATA
+  value: {{ .Values.aws.instanceMetadata | quote }}
 {{- with .Values.aws.region }}
 - name: AWS_REGION
   value: {{ . | quote }}
@@ -106,6 +233,31 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   value: {{ .samplerArg | quote }}
 {{- end }}
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "aws-assume-role.tenancy" }}
+{{- if not (has .unlistedNamespaces (list "Allow" "Deny")) }}
+{{- fail (printf "tenancy.unlistedNamespaces is %q: write Allow or Deny" (toString .unlistedNamespaces)) }}
+{{- end }}
+{{- if not (has .whenWithdrawn (list "Expire" "Delete")) }}
+{{- fail (printf "tenancy.whenWithdrawn is %q: write Expire or Delete" (toString .whenWithdrawn)) }}
+{{- end }}
+- name: UNLISTED_NAMESPACES
+  value: {{ .unlistedNamespaces }}
+- name: WHEN_WITHDRAWN
+  value: {{ .whenWithdrawn }}
+{{- $cluster := toString (default "" .clusterName) }}
+{{- if $cluster }}
+{{- if not (regexMatch "^[A-Za-z0-9_+=,.@/-]+$" $cluster) }}
+{{- fail (printf "tenancy.clusterName is %q: write letters, digits and _+=,.@/- only, since it becomes part of an external ID" $cluster) }}
+{{- end }}
+{{- /* An external ID has 1224 characters at most: k8s:<cluster>:<namespace>, and a namespace has up to 63. */}}
+{{- if gt (len $cluster) 1156 }}
+{{- fail (printf "tenancy.clusterName has %d characters: write 1156 at most, since it becomes part of an external ID" (len $cluster)) }}
+{{- end }}
+- name: CLUSTER_NAME
+  value: {{ $cluster | quote }}
 {{- end }}
 {{- end }}
 
@@ -162,4 +314,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- $pairs = concat $pairs (list "k8s.namespace.name=$(POD_NAMESPACE)" "k8s.pod.name=$(POD_NAME)") }}
 {{- join "," $pairs }}
+{{- end }}
+
+{{/* TCP ports of a NetworkPolicy. */}}
+{{- define "aws-assume-role.tcpPorts" -}}
+{{- $ports := list }}
+{{- range . }}
+{{- $ports = append $ports (dict "port" (int .) "protocol" "TCP") }}
+{{- end }}
+{{- toYaml $ports }}
+{{- end }}
+
+{{/* The port of a URL, or else that of its scheme. */}}
+{{- define "aws-assume-role.portOf" -}}
+{{- $url := urlParse . }}
+{{- default (ternary 443 80 (eq $url.scheme "https")) (regexFind ":[0-9]+$" $url.host | trimPrefix ":") }}
 {{- end }}

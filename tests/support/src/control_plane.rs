@@ -62,7 +62,7 @@ impl ControlPlane {
         let mut api_server = Process::start(API_SERVER, folder, &api_server_command);
         let admin = write_kubeconfig(folder, "kubeconfig", port, &json!({"token": "admin-token"}));
         let client = ready(&mut api_server, &admin).await;
-        install_chart(folder, &admin);
+        install_chart(folder, &admin, &[]);
         // After the custom resource definition: its garbage collector learns of kinds at its start, or half a minute later.
         let controller_manager = start_controller_manager(folder, &admin);
         Self {
@@ -94,6 +94,17 @@ impl ControlPlane {
     /// The kubeconfig of that client.
     pub fn kubeconfig(&self) -> &Path {
         &self.admin
+    }
+
+    /// Installs the chart anew, with other values.
+    pub fn upgrade_chart(&self, arguments: &[&str]) {
+        install_chart(&self.folder, &self.admin, arguments);
+    }
+
+    /// A client with a token of the chart's own ServiceAccount.
+    pub async fn operator_client(&self) -> Client {
+        let kubeconfig = self.write_operator_kubeconfig("operator-client.kubeconfig", self.port());
+        client(&kubeconfig).await.expect("a client for the API server")
     }
 
     /// A kubeconfig with a token of the chart's own ServiceAccount, so that the chart's RBAC is what the operator lives by.
@@ -320,11 +331,12 @@ fn start_controller_manager(folder: &Path, kubeconfig: &Path) -> Process {
     Process::start("kube-controller-manager", folder, &command)
 }
 
-fn install_chart(folder: &Path, kubeconfig: &Path) {
+fn install_chart(folder: &Path, kubeconfig: &Path, arguments: &[&str]) {
     let output = helm(folder)
         .args(["upgrade", "--install", "aws-assume-role"])
         .arg(root().join("charts/aws-assume-role"))
         .args(["--namespace", OPERATOR_NAMESPACE, "--create-namespace"])
+        .args(arguments)
         .arg("--kubeconfig")
         .arg(kubeconfig)
         .output()
