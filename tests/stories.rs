@@ -29,6 +29,7 @@ mod aws_refuses_what_it_refuses;
 mod consumers_read_their_secrets;
 mod credentials_are_refreshed;
 mod events_tell_the_story;
+mod every_right_is_needed;
 mod every_type_gives_its_secret;
 mod hostile_resources_hurt_nobody;
 mod logins_are_found_by_those_who_read_them;

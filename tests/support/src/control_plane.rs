@@ -46,8 +46,8 @@ pub struct ControlPlane {
     controller_manager: Option<Process>,
     api_server: Option<Process>,
     api_server_command: Command,
-    /// How many requests were denied by an API server that was just starting. It does not know its roles then.
-    denied_at_start: usize,
+    /// How many requests were denied that are not held against the operator.
+    excused: usize,
     etcd: Etcd,
 }
 
@@ -71,7 +71,7 @@ impl ControlPlane {
             controller_manager: Some(controller_manager),
             api_server: Some(api_server),
             api_server_command,
-            denied_at_start: 0,
+            excused: 0,
             etcd,
         }
     }
@@ -176,7 +176,8 @@ impl ControlPlane {
         let mut api_server = Process::start(API_SERVER, &self.folder, &self.api_server_command);
         ready(&mut api_server, &self.admin).await;
         self.api_server = Some(api_server);
-        self.denied_at_start = self.all_denied().count();
+        // It did not know its roles yet.
+        self.excuse();
     }
 
     /// Starts an API server that was ended again, with a certificate of another authority than before. Its file takes the place of the earlier
@@ -244,7 +245,12 @@ impl ControlPlane {
 
     /// The operator's requests that were not allowed.
     pub fn denied(&self) -> Vec<String> {
-        self.all_denied().skip(self.denied_at_start).collect()
+        self.all_denied().skip(self.excused).collect()
+    }
+
+    /// Holds no request against the operator that was denied until now.
+    pub fn excuse(&mut self) {
+        self.excused = self.all_denied().count();
     }
 
     fn all_denied(&self) -> impl Iterator<Item = String> {
