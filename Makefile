@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test soak chaos consumers fuzz takeover bench bench-quick build parts crds tools
+.PHONY: help demo up down test soak chaos consumers fuzz takeover bench bench-quick build parts crds image chart deny tools
 
 help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -74,9 +74,40 @@ parts: tools
 	@mkdir -p target/parts
 	tests/controlplane/build
 
-crds: ## Writes the custom resource definition anew from the types.
+crds: ## Writes the custom resource definitions anew from the types.
 	cargo run --quiet --bin aws-assume-role -- crd > crds/awsassumeroles.pincette.net.yaml
 	cp crds/awsassumeroles.pincette.net.yaml charts/aws-assume-role/crds/
+	cargo run --quiet --bin aws-assume-role -- crd policies > crds/awsassumerolepolicies.pincette.net.yaml
+
+# No registry is reached: the image is what image/root puts together. It goes into an archive that ctr, docker and kind load.
+image: ## Builds the image of this machine's architecture with buildah: target/image/aws-assume-role.tar; BINARY=path takes one that is built.
+	@command -v buildah > /dev/null || { echo "buildah is missing (Debian: apt-get install buildah)"; exit 1; }; \
+	binary=$(or $(BINARY),$${CARGO_TARGET_DIR:-target}/release/aws-assume-role); \
+	$(if $(BINARY),,cargo build --release --locked --bin aws-assume-role;) \
+	rm -rf target/image; \
+	image/root "$$binary" target/image/root; \
+	storage=(--storage-driver vfs --root "$(CURDIR)/target/image/storage" --runroot "$(CURDIR)/target/image/run"); \
+	image=localhost/aws-assume-role:$(or $(TAG),dev); \
+	buildah "$${storage[@]}" build --isolation chroot --target prebuilt --tag "$$image" \
+	  --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" \
+	  --build-arg REVISION="$$(git rev-parse HEAD 2> /dev/null || echo unknown)" \
+	  --file Dockerfile target/image/root > target/image/build.log 2>&1 || { cat target/image/build.log; exit 1; }; \
+	buildah "$${storage[@]}" push --quiet "$$image" "docker-archive:target/image/aws-assume-role.tar:$$image"; \
+	rm -rf target/image/storage target/image/run; \
+	echo "$$image is in target/image/aws-assume-role.tar, $$(du --summarize --apparent-size --block-size=1K target/image/root | cut -f1) KiB unpacked"
+
+# What is served from there is what "helm repo add" wants. With Helm from the PATH, or else from the parts.
+chart: ## Packages the chart, and makes a repository of it in target/chart.
+	@PATH="$$PATH:$(CURDIR)/target/parts/bin"; command -v helm > /dev/null || { echo "helm is missing: make parts builds it"; exit 1; }; \
+	rm -rf target/chart; \
+	helm lint --strict charts/aws-assume-role; \
+	helm package charts/aws-assume-role --destination target/chart; \
+	helm repo index target/chart
+
+# The list of advisories is fetched from the network. Without it: make deny CHECKS="bans licenses sources".
+deny: ## Checks the licences, the sources and the known weaknesses of what the program is made of. The rules are in deny.toml.
+	@command -v cargo-deny > /dev/null || { echo "cargo-deny is missing: cargo install --locked cargo-deny"; exit 1; }
+	cargo deny --locked check $(or $(CHECKS),advisories bans licenses sources)
 
 tools:
 	@missing=0; \

@@ -158,7 +158,7 @@ async fn without_one_the_operator_is_denied_something() {
             })
             .await;
             world.operator = None;
-            world.cluster.excuse();
+            world.cluster.forgive_denied();
             change(&world, &role, &json!({"op": "add", "path": path, "value": rule}));
             settled(&world, rule, true).await;
         }

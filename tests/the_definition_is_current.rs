@@ -6,15 +6,18 @@ use support::root;
 
 #[test]
 fn the_definitions_in_the_tree_are_what_the_operator_prints() {
-    let output = Command::new(binary()).arg("crd").output().unwrap();
-    assert!(output.status.success());
-    for folder in ["crds", "charts/aws-assume-role/crds"] {
-        let path = root().join(folder).join("awsassumeroles.pincette.net.yaml");
+    for (arguments, file) in [
+        (&["crd"][..], "crds/awsassumeroles.pincette.net.yaml"),
+        (&["crd"], "charts/aws-assume-role/crds/awsassumeroles.pincette.net.yaml"),
+        (&["crd", "roles"], "crds/awsassumeroles.pincette.net.yaml"),
+        (&["crd", "policies"], "crds/awsassumerolepolicies.pincette.net.yaml"),
+    ] {
+        let output = Command::new(binary()).args(arguments).output().unwrap();
+        assert!(output.status.success());
         assert_eq!(
-            fs::read(&path).unwrap(),
+            fs::read(root().join(file)).unwrap(),
             output.stdout,
-            "{} is stale: run make crds",
-            path.display()
+            "{file} is stale: run make crds"
         );
     }
 }

@@ -14,12 +14,13 @@ struct Block {
     text: String,
 }
 
+/// The README and what is beside it, and the pages.
 fn documents() -> Vec<PathBuf> {
-    let docs = fs::read_dir(root().join("docs"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path());
-    std::iter::once(root().join("README.md"))
-        .chain(docs.filter(|path| path.extension().is_some_and(|end| end == "md")))
+    [root(), root().join("docs")]
+        .iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|end| end == "md"))
         .collect()
 }
 

@@ -1,19 +1,36 @@
-//! The custom resource definition that follows from the types.
+//! The custom resource definitions that follow from the types.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
 };
 use kube::CustomResourceExt;
 
-use super::AWSAssumeRole;
+use super::{AWSAssumeRole, AWSAssumeRolePolicy};
+
+/// The annotation that says which release the definition is of.
+pub const DEFINITION_VERSION_ANNOTATION: &str = "pincette.net/definition-version";
 
 /// The custom resource definition of [`AWSAssumeRole`].
+///
+/// It says which release it is of, so that an older operator leaves it alone.
 ///
 /// Its descriptions are the doc comments of the types, whose lines are broken as a source file wants them. `kubectl explain` breaks them anew,
 /// so here each paragraph is one line.
 #[must_use]
 pub fn definition() -> CustomResourceDefinition {
-    let mut definition = AWSAssumeRole::crd();
+    let mut definition = unwrapped_definition(AWSAssumeRole::crd());
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    definition.metadata.annotations = Some([(DEFINITION_VERSION_ANNOTATION.to_owned(), version)].into());
+    definition
+}
+
+/// The custom resource definition of [`AWSAssumeRolePolicy`], with its descriptions in the same form.
+#[must_use]
+pub fn policy_definition() -> CustomResourceDefinition {
+    unwrapped_definition(AWSAssumeRolePolicy::crd())
+}
+
+fn unwrapped_definition(mut definition: CustomResourceDefinition) -> CustomResourceDefinition {
     for version in &mut definition.spec.versions {
         if let Some(schema) = version
             .schema
@@ -80,6 +97,7 @@ mod tests {
         let mut found = Vec::new();
         descriptions(&serde_json::to_value(definition()).unwrap(), &mut found);
         assert!(found.len() > 40, "{} descriptions", found.len());
+        descriptions(&serde_json::to_value(policy_definition()).unwrap(), &mut found);
         for description in found {
             let lines: Vec<_> = description.replace("\n\n", "").lines().map(str::to_owned).collect();
             assert_eq!(lines.len(), 1, "{description}");

@@ -55,7 +55,9 @@ pub struct SessionSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 1224))]
     #[x_kube(validation = ("self.matches('^[A-Za-z0-9_+=,.@:/-]{2,}$')",
-        "session.externalId must have 2 to 1224 letters, digits or characters of _+=,.@:/-"))]
+        "session.externalId must have 2 to 1224 letters, digits or characters of _+=,.@:/-"),
+        validation = ("!self.matches('^[kK]8[sS]:')",
+        "session.externalId must not begin with k8s:, as the operator's own do, which name a cluster and a namespace: leave it out, or agree on another with the owner of the role"))]
     pub external_id: Option<String>,
 
     /// The source identity. It stays with the session and with every session assumed from it.

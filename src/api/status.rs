@@ -210,6 +210,8 @@ pub enum Reason {
     NoIdentity,
     /// A policy of the operator's own role does not let it assume the role.
     NotPermitted,
+    /// No `AWSAssumeRolePolicy` permits the role, or not as it is asked for.
+    PolicyDenied,
     /// A Secret of that name exists and does not belong to this resource.
     SecretConflict,
     /// The API server does not let the operator write the Secret.

@@ -4,12 +4,18 @@
 mod crd;
 mod run;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use std::net::SocketAddr;
 
 use crate::aws::gate::Limits;
+use crate::operator::boundary::Tenancy;
+use crate::refresh::policy::UnlistedNamespaces;
+use crate::refresh::withdrawal::WhenWithdrawn;
+use crate::spec::names::is_namespace;
 use crate::telemetry::logs::LogFormat;
+pub use crd::Definition;
 
 /// Keeps Kubernetes Secrets filled with short-lived AWS credentials.
 ///
@@ -29,8 +35,12 @@ pub struct Configuration {
 /// What the program does instead of running the operator.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub enum Command {
-    /// Prints the custom resource definition as YAML.
-    Crd,
+    /// Prints a custom resource definition as YAML.
+    Crd {
+        /// Which one.
+        #[arg(value_enum, default_value_t)]
+        definition: Definition,
+    },
 }
 
 /// How the operator runs.
@@ -68,6 +78,24 @@ pub struct Operator {
     #[arg(long, env = "UPGRADE_CRD", default_value_t = true, action = clap::ArgAction::Set)]
     pub upgrade_crd: bool,
 
+    /// What a namespace may have that no AWSAssumeRolePolicy names: everything, or nothing.
+    #[arg(long, env = "UNLISTED_NAMESPACES", ignore_case = true, default_value = "Allow", value_parser = unlisted_namespaces())]
+    pub unlisted_namespaces: UnlistedNamespaces,
+
+    /// What becomes of a Secret whose role is not permitted any more: its credentials stay until they expire, and then it is emptied, or it is
+    /// deleted at once.
+    #[arg(long, env = "WHEN_WITHDRAWN", ignore_case = true, default_value = "Expire", value_parser = when_withdrawn())]
+    pub when_withdrawn: WhenWithdrawn,
+
+    /// The name of the cluster. With it, roles are assumed with the external id k8s:<cluster>:<namespace> where the spec gives none, and a trust
+    /// policy can ask for that.
+    #[arg(long, env = "CLUSTER_NAME", value_parser = cluster_name)]
+    pub cluster_name: Option<String>,
+
+    /// The namespaces to work in, with commas between them: each is watched by itself, so that rights in it are enough. Default: all.
+    #[arg(long, env = "WATCH_NAMESPACES", default_value = "", hide_default_value = true, value_parser = namespaces)]
+    pub watch_namespaces: Namespaces,
+
     /// The most calls to AWS per second, for each service, Region and account. Fewer go out while AWS throttles.
     #[arg(long, env = "AWS_CALL_RATE", default_value_t = 50.0, value_parser = positive)]
     pub aws_call_rate: f64,
@@ -75,6 +103,11 @@ pub struct Operator {
     /// The most calls to AWS at the same time, for each service, Region and account.
     #[arg(long, env = "AWS_CALL_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub aws_call_concurrency: u16,
+
+    /// Whether the operator may take its own credentials from EC2 instance metadata, which gives those of the node. Its Region may come from
+    /// there in any case.
+    #[arg(long, env = "AWS_INSTANCE_METADATA", default_value_t = true, action = clap::ArgAction::Set)]
+    pub instance_metadata: bool,
 }
 
 impl Configuration {
@@ -84,13 +117,23 @@ impl Configuration {
     /// Whatever keeps it from doing so, in words for people.
     pub fn execute(&self) -> Result<(), Box<dyn std::error::Error>> {
         match self.command {
-            Some(Command::Crd) => crd::print(),
+            Some(Command::Crd { definition }) => crd::print(definition),
             None => run::run(&self.operator),
         }
     }
 }
 
 impl Operator {
+    /// How tenants are kept apart.
+    #[must_use]
+    pub fn tenancy(&self) -> Tenancy {
+        Tenancy {
+            unlisted_namespaces: self.unlisted_namespaces,
+            when_withdrawn: self.when_withdrawn,
+            cluster_name: self.cluster_name.clone(),
+        }
+    }
+
     /// The most that is asked of AWS.
     #[must_use]
     pub fn limits(&self) -> Limits {
@@ -99,6 +142,53 @@ impl Operator {
             concurrency: self.aws_call_concurrency.into(),
         }
     }
+}
+
+fn unlisted_namespaces() -> impl TypedValueParser<Value = UnlistedNamespaces> {
+    PossibleValuesParser::new(["Allow", "Deny"]).map(|word| match word.eq_ignore_ascii_case("deny") {
+        true => UnlistedNamespaces::Deny,
+        false => UnlistedNamespaces::Allow,
+    })
+}
+
+fn when_withdrawn() -> impl TypedValueParser<Value = WhenWithdrawn> {
+    PossibleValuesParser::new(["Expire", "Delete"]).map(|word| match word.eq_ignore_ascii_case("delete") {
+        true => WhenWithdrawn::Delete,
+        false => WhenWithdrawn::Expire,
+    })
+}
+
+/// The longest name of a cluster: EKS allows 100, and an external id has 1224 characters.
+const CLUSTER_NAME_MAX: usize = 256;
+
+/// An external id has `[\w+=,.@:\/-]*`. A colon would let one cluster's name look like another's with a namespace behind it.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html>
+fn cluster_name(text: &str) -> Result<String, String> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@/-".contains(&byte);
+    match (1..=CLUSTER_NAME_MAX).contains(&text.len()) && text.bytes().all(allowed) {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "give up to {CLUSTER_NAME_MAX} letters, digits and _ + = , . @ / -, as in prod-1"
+        )),
+    }
+}
+
+/// Names of namespaces, each once, in their order. None stands for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespaces(pub Vec<String>);
+
+fn namespaces(text: &str) -> Result<Namespaces, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let mut all = Vec::new();
+    for name in names {
+        if !is_namespace(name) {
+            return Err(format!("{name} is not the name of a namespace"));
+        }
+        if !all.iter().any(|other| other == name) {
+            all.push(name.to_owned());
+        }
+    }
+    Ok(Namespaces(all))
 }
 
 fn positive(text: &str) -> Result<f64, String> {
@@ -118,5 +208,39 @@ mod tests {
         Configuration::command().debug_assert();
         let plain = Configuration::try_parse_from(["aws-assume-role"]).unwrap();
         assert!(plain.command.is_none());
+        assert_eq!(plain.operator.watch_namespaces.0, [""; 0]);
+        assert_eq!(plain.operator.tenancy().external_id("team"), None);
+    }
+
+    #[test]
+    fn how_tenants_are_kept_apart_is_said_in_words() {
+        let parse = |arguments: &[&str]| {
+            let arguments = ["aws-assume-role"].iter().chain(arguments);
+            Configuration::try_parse_from(arguments).map(|configuration| configuration.operator.tenancy())
+        };
+        let tenancy = parse(&[
+            "--unlisted-namespaces=Deny",
+            "--when-withdrawn=Delete",
+            "--cluster-name=prod-1",
+        ])
+        .unwrap();
+        assert_eq!(tenancy.unlisted_namespaces, UnlistedNamespaces::Deny);
+        assert_eq!(tenancy.when_withdrawn, WhenWithdrawn::Delete);
+        assert_eq!(tenancy.external_id("team").as_deref(), Some("k8s:prod-1:team"));
+        assert!(parse(&["--unlisted-namespaces=Perhaps"]).is_err());
+        for name in ["prod:team", "", "pröd", "a b"] {
+            assert!(parse(&[&format!("--cluster-name={name}")]).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn namespaces_are_names_with_commas_between_them() {
+        let of = |text: &str| namespaces(text).map(|namespaces| namespaces.0);
+        assert_eq!(of(" team-b, a,,team-b "), Ok(vec!["team-b".to_owned(), "a".to_owned()]));
+        for bad in ["Team", "a.b", "-a", "a/b", "a,*", &"a".repeat(64)] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+        let all = Configuration::try_parse_from(["aws-assume-role", "--watch-namespaces", ""]).unwrap();
+        assert_eq!(all.operator.watch_namespaces.0, [""; 0]);
     }
 }

@@ -22,6 +22,7 @@ use crate::cluster::crd;
 use crate::cluster::kube::KubeCluster;
 use crate::cluster::lease::kube::KubeLease;
 use crate::fence::Fence;
+use crate::operator::boundary::Boundary;
 use crate::operator::context::Context;
 use crate::operator::leader::{Leader, LeaderArguments, identity};
 use crate::operator::renderer::Renderer;
@@ -96,10 +97,11 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
         false => Fence::open(),
     };
     let aws = MeasuredAws::new(
-        Arc::new(SdkAws::from_environment(fence.clone()).await?),
+        Arc::new(SdkAws::from_environment(fence.clone(), operator.instance_metadata).await?),
         metrics.clone(),
     );
-    let cluster = MeasuredCluster::new(Arc::new(KubeCluster::new(client, &operator.pod_name, fence.clone())));
+    let cluster = KubeCluster::new(client, &operator.pod_name, fence.clone());
+    let cluster = MeasuredCluster::new(Arc::new(cluster.watching(&operator.watch_namespaces.0)));
     let context = Context::open(
         Arc::new(KnownIdentity::new(Arc::new(aws))),
         Arc::new(cluster),
@@ -111,6 +113,7 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
     .await?;
     let context = Context {
         health: health.clone(),
+        boundary: Boundary::new(operator.tenancy()),
         ..context
     };
     let (supervisor, ended) = Supervisor::spawn(None, Supervisor, context).await?;

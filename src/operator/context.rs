@@ -1,4 +1,4 @@
-//! What all actors share: the two outside worlds, the time, the gate before AWS, the renderer of templates, what is counted, and the
+//! What all actors share: the two outside worlds, the time, the boundary between tenants, the gate before AWS, the renderer of templates, what is counted, and the
 //! signs of life.
 
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use k8s_openapi::jiff::Timestamp;
 use ractor::SpawnErr;
 
+use super::boundary::Boundary;
 use super::renderer::Renderer;
 use crate::aws::Aws;
 use crate::aws::gate::{Gate, Limits};
@@ -26,6 +27,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// How far AWS's clock is from the operator's.
     pub skew: Skew,
+    /// Who may have which role, as far as the supervisor knows it.
+    pub boundary: Boundary,
     /// The gate before AWS. The supervisor ends it.
     pub gate: Gate,
     /// Where templates are checked and rendered. The supervisor ends it too.
@@ -54,6 +57,7 @@ impl Context {
             cluster,
             clock,
             skew: Skew::default(),
+            boundary: Boundary::default(),
             gate: Gate::open(limits).await?,
             renderer,
             metrics,

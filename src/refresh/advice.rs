@@ -1,9 +1,12 @@
 //! What a person can do about a failure, as far as it can be known.
 
+mod web_identity;
+
 use std::time::Duration;
 
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
+use super::schedule::whole_seconds;
 use crate::aws::error::{Answer, Operation};
 use crate::aws::{AwsError, Identity};
 use crate::spec::Format;
@@ -35,8 +38,21 @@ pub struct Circumstances<'a> {
     pub region: Option<&'a str>,
     /// Whether it was for a registry login, for which the operator narrows the session by a policy of its own.
     pub registry: bool,
+    /// Whose token it was made with, where it was not the operator's own credentials.
+    pub web_identity: Option<WebIdentity<'a>>,
     /// How much later it is for AWS than by the operator's clock.
     pub skew: SignedDuration,
+}
+
+/// A ServiceAccount, as AWS knows it by its token.
+#[derive(Clone, Copy, Debug)]
+pub struct WebIdentity<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The name.
+    pub service_account: &'a str,
+    /// The URL of the cluster's issuer, where the token told it.
+    pub issuer: Option<&'a str>,
 }
 
 impl Circumstances<'_> {
@@ -55,6 +71,10 @@ pub fn for_aws(error: &AwsError, known: &Circumstances<'_>) -> String {
         .operator
         .map_or_else(|| "the operator's own role or user".to_owned(), Identity::principal);
     let answer = error.answer();
+    let of_web_identity = known.web_identity.as_ref();
+    if let Some(advice) = of_web_identity.and_then(|identity| web_identity::advice(error, identity, known)) {
+        return advice;
+    }
     match error {
         _ if answer.is_the_clock() || (answer.may_be_the_clock() && known.clocks_are_apart()) => about_clocks(known.skew),
         AwsError::AccessDenied(answer) if answer.operation == Operation::AssumeRole => format!(
@@ -140,6 +160,19 @@ fn about_clocks(skew: SignedDuration) -> String {
     format!(
         "{which}, and AWS refuses what was signed more than 5 minutes off: set the clock of the node right. It will be tried again."
     )
+}
+
+/// What is said of credentials that outlive the leave to have them. Nothing where there are none.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_use_revoke-sessions.html>
+#[must_use]
+pub fn about_live_credentials(until: Option<Timestamp>) -> String {
+    until.map_or_else(String::new, |end| {
+        let end = whole_seconds(end);
+        format!(
+            " Credentials that were issued before work in AWS until {end}, whatever becomes of the Secret: to end them sooner, revoke the role's \
+             sessions, that is deny it everything where aws:TokenIssueTime is before now."
+        )
+    })
 }
 
 /// The limit on the lifetime under role chaining, and what to do about it.

@@ -18,9 +18,15 @@ pub struct InOrder {
     pub standing: Standing,
 }
 
-/// Whether a resource is in order: its Secret holds what is wanted, it is not time yet, and its status says just that.
+/// Whether a resource that may have its role is in order: its Secret holds what is wanted, it is not time yet, and its status says just that.
+/// `unlisted` is whether it has it only since no policy names its namespace.
 #[must_use]
-pub fn in_order(resource: &Resource, situation: Situation<'_>, secret: &ObservedSecret) -> Option<InOrder> {
+pub fn in_order(
+    resource: &Resource,
+    situation: Situation<'_>,
+    secret: &ObservedSecret,
+    unlisted: bool,
+) -> Option<InOrder> {
     let Plan::Keep(validity) = plan(situation, Some(secret)) else {
         return None;
     };
@@ -29,6 +35,7 @@ pub fn in_order(resource: &Resource, situation: Situation<'_>, secret: &Observed
         generation: situation.generation,
         spec: Some(situation.spec),
         current_expiration: Some(validity.expiration),
+        unlisted,
         now: situation.now,
     };
     let outcome = Outcome::Kept(validity);

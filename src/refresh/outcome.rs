@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 
 use super::advice;
 use super::plan::{IssueReason, RepairReason};
+use super::policy::Denial;
 use super::schedule::{RetryClass, Validity};
 use crate::api::Reason;
 use crate::aws::AwsError;
@@ -87,6 +89,17 @@ pub enum Failure {
     /// The lifetime cannot be had under role chaining.
     #[error("{}", advice::chained())]
     Chained,
+    /// No policy permits it.
+    #[error("{denial}{}", advice::about_live_credentials(*live_until))]
+    PolicyDenied {
+        /// What is refused, and which policy would permit it.
+        denial: Denial,
+        /// When the last credentials end that were issued, if they have not ended.
+        live_until: Option<Timestamp>,
+    },
+    /// Whether a policy permits it is not known.
+    #[error("No role is assumed until it is known who may have which: {0}")]
+    PoliciesUnknown(String),
     /// A Secret of that name belongs to somebody else.
     #[error("Secret {secret} exists and {holder}: delete it, or choose another spec.secretName. It was not touched.")]
     SecretConflict {
@@ -109,6 +122,28 @@ pub enum Failure {
         error: AwsError,
         /// What can be done about it.
         advice: String,
+    },
+    /// The ServiceAccount that the spec names is not there.
+    #[error(
+        "there is no ServiceAccount {service_account} in the namespace {namespace}: create it, or correct spec.serviceAccountName. It will be \
+         tried again."
+    )]
+    NoServiceAccount {
+        /// Where it should be.
+        namespace: String,
+        /// Its name.
+        service_account: String,
+    },
+    /// The API server does not let the operator have a token of a ServiceAccount.
+    #[error(
+        "the API server gives no token of the ServiceAccount {service_account}: {message}. Set serviceAccountTokens.enabled to true in the \
+         values of the operator's chart, which lets it ask for tokens, or take spec.serviceAccountName out."
+    )]
+    NoToken {
+        /// The ServiceAccount.
+        service_account: String,
+        /// What the API server said.
+        message: String,
     },
     /// The API server did not do its part.
     #[error("{0}")]
@@ -138,6 +173,7 @@ pub fn retry_class(reason: Reason) -> RetryClass {
         Reason::AccessDenied
         | Reason::InvalidRequest
         | Reason::NotPermitted
+        | Reason::PolicyDenied
         | Reason::SecretForbidden
         | Reason::TemplateError => RetryClass::Late,
         _ => RetryClass::Soon,
@@ -150,12 +186,22 @@ impl Failure {
     pub fn reason(&self) -> Reason {
         match self {
             Self::InvalidSpec(InvalidSpec::Template(_)) | Self::Render(_) => Reason::TemplateError,
-            Self::InvalidSpec(_) | Self::Chained => Reason::InvalidRequest,
+            Self::InvalidSpec(_) | Self::Chained | Self::NoServiceAccount { .. } => Reason::InvalidRequest,
+            Self::NoToken { .. } => Reason::NotPermitted,
+            Self::PolicyDenied { .. } => Reason::PolicyDenied,
             Self::SecretConflict { .. } => Reason::SecretConflict,
             Self::SecretTerminating(_) | Self::NamespaceTerminating | Self::Stopping(_) => Reason::Pending,
             Self::Aws { error, .. } => error.reason(),
             Self::Cluster(ClusterError::Forbidden(_) | ClusterError::Refused(_)) => Reason::SecretForbidden,
-            Self::Cluster(_) => Reason::ClusterUnavailable,
+            Self::Cluster(_) | Self::PoliciesUnknown(_) => Reason::ClusterUnavailable,
+        }
+    }
+
+    /// When the credentials of a role that is not permitted any more end by themselves.
+    pub(super) fn live_until(&self) -> Option<Timestamp> {
+        match self {
+            Self::PolicyDenied { live_until, .. } => *live_until,
+            _ => None,
         }
     }
 
@@ -170,7 +216,9 @@ impl Failure {
     /// Whether it is likely to pass by itself; `None` when only a change of the spec can help.
     pub(super) fn retry_class(&self) -> Option<RetryClass> {
         match self {
-            Self::InvalidSpec(_)
+            // A policy that permits it does not wait for an attempt.
+            Self::PolicyDenied { .. }
+            | Self::InvalidSpec(_)
             | Self::Render(RenderError::Template(TemplateError::Invalid { .. } | TemplateError::Together)) => None,
             Self::NamespaceTerminating => Some(RetryClass::Late),
             _ => Some(retry_class(self.reason())),

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Trigger;
 use super::outcome::retry_class;
 use super::schedule::RetryClass;
-use crate::api::AWSAssumeRoleStatus;
+use crate::api::{AWSAssumeRoleStatus, Reason};
 use crate::aws::gate::Class;
 
 /// How urgent a call is, given the status before it and the end of the credentials in the Secret. A failure that passes by itself does not
@@ -20,8 +20,13 @@ pub fn class(
     current_expiration: Option<Timestamp>,
     now: Timestamp,
 ) -> Class {
-    let failures = status.failures_of_generation(generation);
-    let refused = status.failure_reason().map(retry_class) == Some(RetryClass::Late);
+    let reason = status.failure_reason();
+    // AWS has not refused what no policy permitted.
+    let failures = match reason {
+        Some(Reason::PolicyDenied) => 0,
+        _ => status.failures_of_generation(generation),
+    };
+    let refused = reason.map(retry_class) == Some(RetryClass::Late);
     let valid = current_expiration.is_some_and(|end| end > now);
     match (failures, valid) {
         (0, true) => Class::Renewal,
@@ -80,7 +85,9 @@ const SECRET_INTERVAL_MIN: Duration = Duration::from_secs(10);
 pub fn earliest_call(trigger: Trigger, last_call: Option<Instant>) -> Option<Instant> {
     match trigger {
         Trigger::Created | Trigger::SpecChanged | Trigger::Requested => None,
-        Trigger::SecretChanged | Trigger::Due | Trigger::Retry => last_call.map(|last| last + CALL_INTERVAL_MIN),
+        Trigger::SecretChanged | Trigger::PolicyChanged | Trigger::Due | Trigger::Retry => {
+            last_call.map(|last| last + CALL_INTERVAL_MIN)
+        }
     }
 }
 
@@ -101,7 +108,12 @@ mod tests {
         for trigger in [Trigger::Created, Trigger::SpecChanged, Trigger::Requested] {
             assert_eq!(earliest_call(trigger, Some(last)), None);
         }
-        for trigger in [Trigger::SecretChanged, Trigger::Due, Trigger::Retry] {
+        for trigger in [
+            Trigger::SecretChanged,
+            Trigger::PolicyChanged,
+            Trigger::Due,
+            Trigger::Retry,
+        ] {
             assert_eq!(earliest_call(trigger, Some(last)), Some(last + CALL_INTERVAL_MIN));
             assert_eq!(earliest_call(trigger, None), None);
         }

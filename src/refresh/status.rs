@@ -22,9 +22,14 @@ pub struct Facts<'a> {
     pub spec: Option<&'a Spec>,
     /// When the credentials in its Secret end, if there are any of this spec.
     pub current_expiration: Option<Timestamp>,
+    /// Whether no policy names its namespace, while there are some.
+    pub unlisted: bool,
     /// The present.
     pub now: Timestamp,
 }
+
+/// What the status of a resource says that has its role for want of a policy about its namespace, and so would lose it.
+const UNLISTED: &str = "No AWSAssumeRolePolicy names this namespace: with tenancy.unlistedNamespaces set to Deny the role would be refused.";
 
 /// The status after a cycle and the moment of the next, if one is due without a change of the spec.
 #[must_use]
@@ -40,7 +45,7 @@ pub fn judge(
             notes,
             ..
         } => {
-            let ready = issued_message(role_arn, facts.spec, notes);
+            let ready = with_unlisted(&issued_message(role_arn, facts.spec, notes), facts);
             let status = succeeded(previous, facts, *validity, Some(role_arn), &ready);
             let next = next_of(facts, *validity);
             (with_next(status, next), next)
@@ -61,6 +66,7 @@ pub fn judge(
                 || issued_message(role_arn.unwrap_or("the role"), facts.spec, &[]),
                 |refreshed| refreshed.message.clone(),
             );
+            let message = with_unlisted(&message, facts);
             let status = succeeded(previous, facts, *validity, role_arn, &message);
             let next = next_of(facts, *validity);
             (with_next(status, next), next)
@@ -88,7 +94,8 @@ pub fn judge(
                     failure
                         .retry_after()
                         .map_or(next, |pause| next.max(later(facts.now, pause)))
-                });
+                })
+                .or(failure.live_until());
             let status = failed(previous, facts, failure, failures);
             (with_next(status, next), next)
         }
@@ -155,6 +162,15 @@ fn issued_message(role_arn: &str, spec: Option<&Spec>, notes: &[String]) -> Stri
         .chain(warning)
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// A message with what is to be said of a namespace without a policy, or without it.
+fn with_unlisted(message: &str, facts: Facts<'_>) -> String {
+    let message = message.strip_suffix(UNLISTED).map_or(message, str::trim_end);
+    match facts.unlisted {
+        true => format!("{message} {UNLISTED}"),
+        false => message.to_owned(),
+    }
 }
 
 fn succeeded(

@@ -29,6 +29,7 @@ fn judged(
         generation: 3,
         spec: Some(&spec),
         current_expiration,
+        unlisted: false,
         now,
     };
     judge(previous, facts, outcome)
@@ -216,6 +217,7 @@ fn a_first_attempt_under_way_is_pending() {
         generation: 1,
         spec: Some(&spec),
         current_expiration: None,
+        unlisted: false,
         now: at(0),
     };
     let status = pending(&AWSAssumeRoleStatus::default(), facts);
@@ -232,6 +234,7 @@ fn an_overlap_that_is_too_short_is_warned_of() {
         generation: 1,
         spec: Some(&spec),
         current_expiration: Some(at(900)),
+        unlisted: false,
         now: at(0),
     };
     let (status, _) = judge(&AWSAssumeRoleStatus::default(), facts, &issued());

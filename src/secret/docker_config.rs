@@ -11,6 +11,12 @@ use crate::spec::ecr::EcrRepositoryUrl;
 
 pub(super) const TYPE: &str = "kubernetes.io/dockerconfigjson";
 
+/// The key of the Secret.
+pub(super) const KEY: &str = ".dockerconfigjson";
+
+/// What it holds where there is no login.
+pub(super) const EMPTY: &str = r#"{"auths":{}}"#;
+
 /// Each key is a URL exactly as given, followed by the name of an image where some programs need that. `auth` repeats user name and password
 /// for the programs that read nothing else.
 pub(super) fn render(logins: &[(&EcrRepositoryUrl, &RegistryLogin)]) -> SecretData {
@@ -27,8 +33,5 @@ pub(super) fn render(logins: &[(&EcrRepositoryUrl, &RegistryLogin)]) -> SecretDa
         entries.insert(url.url.clone(), entry);
     }
     let config = json!({"auths": entries});
-    SecretData(BTreeMap::from([(
-        ".dockerconfigjson".to_owned(),
-        config.to_string().into(),
-    )]))
+    SecretData(BTreeMap::from([(KEY.to_owned(), config.to_string().into())]))
 }

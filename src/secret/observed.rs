@@ -115,6 +115,12 @@ impl ObservedSecret {
         self.annotation(EXPIRATION_ANNOTATION)?.parse().ok()
     }
 
+    /// Whether the credentials were taken out of it, since their role is not permitted any more.
+    #[must_use]
+    pub fn is_emptied(&self) -> bool {
+        self.annotation(EXPIRATION_ANNOTATION).is_none() && self.annotation(SPEC_HASH_ANNOTATION).is_none()
+    }
+
     /// Whether it was made from a spec with that hash.
     #[must_use]
     pub fn is_made_from(&self, spec_hash: &str) -> bool {

@@ -40,6 +40,8 @@ pub struct Spec {
     pub role: RoleReference,
     /// What the session is to be beyond its role.
     pub session: SessionRequest,
+    /// The ServiceAccount to assume the role as, where it is not the operator that does.
+    pub service_account_name: Option<Box<str>>,
     /// Region of the STS endpoint, where the spec names one.
     pub region: Option<String>,
     /// How long a session lasts.
@@ -124,6 +126,9 @@ pub enum InvalidSpec {
     /// None or both.
     #[error("give exactly one of spec.roleName and spec.roleArn")]
     Role,
+    /// Characters that the name of no role has, and that could forge a line of the log.
+    #[error("spec.{0} is {1:?}: a role has visible ASCII characters only, and no space among them")]
+    RoleCharacters(&'static str, String),
     /// No URL with `EcrDockerConfigJson`.
     #[error(
         "secretType EcrDockerConfigJson needs spec.ecrRepositoryUrl: https://<account>.dkr.ecr.<region>.amazonaws.com/v2/<repository>"
@@ -141,6 +146,16 @@ pub enum InvalidSpec {
     /// The session cannot be asked for so.
     #[error("spec.session.{0}")]
     Session(#[from] InvalidSession),
+    /// No name that a ServiceAccount can have.
+    #[error(
+        "spec.serviceAccountName is {0:?}: it must be a DNS subdomain name, of lower case letters, digits, '-' and '.'"
+    )]
+    ServiceAccountName(String),
+    /// A part of the session that `AssumeRoleWithWebIdentity` does not take.
+    #[error(
+        "spec.session.{0} does not go with spec.serviceAccountName, since AssumeRoleWithWebIdentity takes none: leave one of them out"
+    )]
+    WithServiceAccount(&'static str),
     /// No templates with `Template`.
     #[error("secretType Template needs spec.template.data: the Secret's keys, each with a Jinja template")]
     NoTemplate,
@@ -174,11 +189,8 @@ impl Spec {
         if let Some(region) = spec.region.as_ref().filter(|region| !names::is_region(region)) {
             return Err(InvalidSpec::Region(excerpt(region)));
         }
-        let role = match (&spec.role_name, &spec.role_arn) {
-            (Some(name), None) => RoleReference::Name(name.clone()),
-            (None, Some(arn)) => RoleReference::Arn(arn.clone()),
-            _ => return Err(InvalidSpec::Role),
-        };
+        check_service_account(spec)?;
+        let role = role(spec)?;
         let duration = spec.duration_seconds.unwrap_or(DEFAULT_DURATION);
         if !DURATION_RANGE.contains(&duration) {
             return Err(InvalidSpec::Duration(duration));
@@ -196,6 +208,7 @@ impl Spec {
             spec_hash: hash::spec_hash(spec, &session, &format, duration),
             role,
             session,
+            service_account_name: spec.service_account_name.as_deref().map(Box::from),
             region: spec.region.clone(),
             duration: seconds(duration),
             refresh_before: spec.refresh_before_seconds.map(seconds),
@@ -205,6 +218,43 @@ impl Spec {
             annotations: secret_template.annotations,
             suspend: spec.suspend.unwrap_or_default(),
         })
+    }
+}
+
+/// The role. What is in no ARN is refused here, and not left to AWS to overlook: the name is compared, and told in messages.
+fn role(spec: &AWSAssumeRoleSpec) -> Result<RoleReference, InvalidSpec> {
+    let (field, text, role) = match (&spec.role_name, &spec.role_arn) {
+        (Some(name), None) => ("roleName", name, RoleReference::Name(name.clone())),
+        (None, Some(arn)) => ("roleArn", arn, RoleReference::Arn(arn.clone())),
+        _ => return Err(InvalidSpec::Role),
+    };
+    match text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(role),
+        false => Err(InvalidSpec::RoleCharacters(field, excerpt(text))),
+    }
+}
+
+/// Whether a ServiceAccount can have the name, and a session of it can be asked for as the spec says.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
+fn check_service_account(spec: &AWSAssumeRoleSpec) -> Result<(), InvalidSpec> {
+    let Some(name) = &spec.service_account_name else {
+        return Ok(());
+    };
+    if !names::is_object_name(name) {
+        return Err(InvalidSpec::ServiceAccountName(excerpt(name)));
+    }
+    let Some(session) = &spec.session else {
+        return Ok(());
+    };
+    let refused = [
+        ("tags", !session.tags.is_empty()),
+        ("transitiveTagKeys", !session.transitive_tag_keys.is_empty()),
+        ("externalId", session.external_id.is_some()),
+        ("sourceIdentity", session.source_identity.is_some()),
+    ];
+    match refused.into_iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(InvalidSpec::WithServiceAccount(field)),
+        None => Ok(()),
     }
 }
 

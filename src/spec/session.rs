@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::ecr::EcrRepositoryUrl;
 use super::role::session_name;
-use super::{Format, ResourceKey};
+use super::{Format, ResourceKey, excerpt};
 use crate::api::SessionSpec;
 
 /// The most characters that an inline policy and the ARNs of managed ones may have together.
@@ -18,10 +18,14 @@ const POLICY_MAX: usize = 2048;
 pub struct SessionRequest {
     /// `RoleSessionName`.
     pub name: String,
+    /// Whether the spec gave the name.
+    pub is_named: bool,
     /// The inline session policy.
     pub policy: Option<String>,
     /// The managed session policies.
     pub policy_arns: Vec<String>,
+    /// Whether the spec gave a session policy, inline or managed. One that the operator made of the repositories' URLs is none.
+    pub has_own_policies: bool,
     /// The session tags.
     pub tags: BTreeMap<String, String>,
     /// Those of the tags that are inherited.
@@ -54,6 +58,12 @@ pub enum InvalidSession {
     /// A transitive key that is none of the tags.
     #[error("transitiveTagKeys: {0} is not a key of spec.session.tags")]
     TransitiveTag(String),
+    /// An external id that tells a trust policy another cluster or namespace.
+    #[error(
+        "externalId is {0:?}: those that begin with k8s: are the operator's own, and name a cluster and a namespace. Leave it out, or agree \
+         on another with the owner of the role"
+    )]
+    OwnExternalId(String),
 }
 
 impl SessionRequest {
@@ -86,8 +96,12 @@ impl SessionRequest {
         {
             return Err(InvalidSession::TransitiveTag(strange.clone()));
         }
+        if let Some(own) = spec.external_id.as_deref().filter(|id| is_own_external_id(id)) {
+            return Err(InvalidSession::OwnExternalId(excerpt(own)));
+        }
+        let has_own_policies = spec.policy.is_some() || !spec.policy_arns.is_empty();
         let policy = match format {
-            Format::EcrDockerConfigJson(urls) if spec.policy.is_none() && spec.policy_arns.is_empty() => {
+            Format::EcrDockerConfigJson(urls) if !has_own_policies => {
                 let policy = confined_to(urls);
                 match policy.chars().count() {
                     length if length > POLICY_MAX => return Err(InvalidSession::DerivedPolicyLength(length)),
@@ -97,6 +111,8 @@ impl SessionRequest {
             _ => spec.policy,
         };
         Ok(Self {
+            is_named: spec.name.is_some(),
+            has_own_policies,
             name: spec.name.unwrap_or_else(|| session_name(&key.namespace, &key.name)),
             policy,
             policy_arns: spec.policy_arns,
@@ -106,6 +122,11 @@ impl SessionRequest {
             source_identity: spec.source_identity,
         })
     }
+}
+
+/// Whether only the operator may send it, in whatever case: a trust policy may compare without regard to case.
+fn is_own_external_id(id: &str) -> bool {
+    id.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("k8s:"))
 }
 
 fn check_policy(policy: &str) -> Result<(), InvalidSession> {

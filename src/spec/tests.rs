@@ -15,6 +15,7 @@ pub(super) fn spec() -> AWSAssumeRoleSpec {
         session: None,
         template: None,
         secret_template: None,
+        service_account_name: None,
         suspend: None,
     }
 }
@@ -331,4 +332,114 @@ fn a_template_that_may_be_parsed_is_not_rendered_here() {
     let data = [("key".to_owned(), "{{ nothing".to_owned())].into();
     spec.template = Some(crate::api::TemplateSpec { data, type_: None });
     assert!(parsed(&spec).is_ok());
+}
+
+#[test]
+fn whether_the_spec_said_it_is_kept_and_changes_no_hash() {
+    let plain = parsed(&spec()).unwrap();
+    assert!(!plain.session.is_named && !plain.session.has_own_policies);
+    let same = with_session(SessionSpec {
+        name: Some("team.mine".into()),
+        ..SessionSpec::default()
+    })
+    .unwrap();
+    assert!(same.session.is_named && same.session.name == plain.session.name && same.spec_hash == plain.spec_hash);
+    let managed = with_session(SessionSpec {
+        policy_arns: vec!["arn:aws:iam::aws:policy/ReadOnlyAccess".into()],
+        ..SessionSpec::default()
+    })
+    .unwrap();
+    assert!(managed.session.has_own_policies);
+    let mut login = spec();
+    login.secret_type = SecretType::EcrDockerConfigJson;
+    login.ecr_repository_url = Some("123456789012.dkr.ecr.eu-west-1.amazonaws.com".into());
+    let derived = parsed(&login).unwrap().session;
+    assert!(derived.policy.is_some() && !derived.has_own_policies);
+}
+
+#[test]
+fn an_external_id_that_is_the_operators_own_is_refused() {
+    let external = |id: &str| SessionSpec {
+        external_id: Some(id.into()),
+        ..SessionSpec::default()
+    };
+    for id in ["k8s:", "k8s:cluster:team", "K8S:cluster:team"] {
+        let message = with_session(external(id)).unwrap_err().to_string();
+        assert!(message.contains(&format!("externalId is {id:?}")), "{message}");
+    }
+    for id in ["k8s", "k8sx:", "my-k8s:cluster", "ä8s:"] {
+        assert!(with_session(external(id)).is_ok(), "{id}");
+    }
+}
+
+#[test]
+fn a_role_with_characters_that_none_has_is_refused_and_quoted() {
+    for text in ["a\nb", "a b", "ä", "a\u{202e}", "a\u{7f}", " a", "a\u{a0}"] {
+        let mut spec = spec();
+        spec.role_name = Some(text.into());
+        let by_name = parsed(&spec).unwrap_err().to_string();
+        let arn = format!("arn:aws:iam::123456789012:role/{text}");
+        (spec.role_name, spec.role_arn) = (None, Some(arn.clone()));
+        let by_arn = parsed(&spec).unwrap_err().to_string();
+        assert!(by_name.contains(&format!("spec.roleName is {text:?}")), "{by_name}");
+        assert!(by_arn.contains(&format!("spec.roleArn is {arn:?}")), "{by_arn}");
+        assert!(!by_name.contains('\n') && !by_arn.contains('\n'));
+    }
+    let mut fine = spec();
+    fine.role_name = Some("!odd~/path/my_role+=,.@-".into());
+    assert!(parsed(&fine).is_ok());
+}
+
+#[test]
+fn a_service_account_counts_where_it_is_named() {
+    let named = hash(|spec| spec.service_account_name = Some("app".into()));
+    assert_ne!(named, hash(|_| ()));
+    assert_ne!(named, hash(|spec| spec.service_account_name = Some("other".into())));
+    let spec = AWSAssumeRoleSpec {
+        service_account_name: Some("app".into()),
+        ..spec()
+    };
+    assert_eq!(parsed(&spec).unwrap().service_account_name.as_deref(), Some("app"));
+}
+
+#[test]
+fn what_a_web_identity_cannot_have_is_refused_beside_a_service_account() {
+    let tag = || [("team".to_owned(), "blue".to_owned())].into();
+    for (field, session) in [
+        (
+            "tags",
+            SessionSpec {
+                tags: tag(),
+                ..SessionSpec::default()
+            },
+        ),
+        (
+            "externalId",
+            SessionSpec {
+                external_id: Some("an-id".into()),
+                ..SessionSpec::default()
+            },
+        ),
+        (
+            "sourceIdentity",
+            SessionSpec {
+                source_identity: Some("me".into()),
+                ..SessionSpec::default()
+            },
+        ),
+    ] {
+        let spec = AWSAssumeRoleSpec {
+            service_account_name: Some("app".into()),
+            session: Some(session),
+            ..spec()
+        };
+        assert_eq!(parsed(&spec), Err(InvalidSpec::WithServiceAccount(field)));
+    }
+    for name in ["", "../secrets/x", "My_App"] {
+        let spec = AWSAssumeRoleSpec {
+            service_account_name: Some(name.into()),
+            ..spec()
+        };
+        assert_eq!(parsed(&spec), Err(InvalidSpec::ServiceAccountName(name.into())));
+    }
 }

@@ -33,6 +33,8 @@ pub struct Heartbeat {
     pub at: Instant,
     /// How the watches were: that on the resources, and that on their Secrets.
     pub watches: [WatchHealth; 2],
+    /// Whether the policies have been listed once, or are known not to be there.
+    pub policies_listed: bool,
 }
 
 /// The last heartbeat. Each copy shows the same.
@@ -71,6 +73,9 @@ impl Health {
         let heartbeat = self.current()?.ok_or("starting")?;
         if heartbeat.watches.iter().any(|watch| !watch.listed) {
             return Err("the resources and their Secrets are not listed yet".to_owned());
+        }
+        if !heartbeat.policies_listed {
+            return Err("the AWSAssumeRolePolicies are not listed yet".to_owned());
         }
         for WatchHealth { watch, heard, .. } in heartbeat.watches {
             let silence = heard.elapsed();
@@ -112,6 +117,7 @@ mod tests {
         health.beat(Heartbeat {
             at: Instant::now(),
             watches: [watch("resources"), watch("Secrets")],
+            policies_listed: true,
         });
     }
 

@@ -67,6 +67,11 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         let number = resources.filter(|(_, standing)| standing.state_at(snapshot.now) == state);
         text.labelled(name, "state", state.into(), number.count());
     }
+    let name = "aws_assume_role_rulings";
+    text.family(name, "Resources by what the AWSAssumeRolePolicies say of them.");
+    for (ruling, number) in snapshot.rulings {
+        text.labelled(name, "ruling", ruling, number);
+    }
     let name = "aws_assume_role_watch_last_heard_timestamp_seconds";
     text.family(
         name,
@@ -75,6 +80,11 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
     for (watch, moment) in snapshot.watches {
         text.labelled(name, "watch", watch, seconds(moment));
     }
+    text.single(
+        "aws_assume_role_unwatched_namespaces",
+        "Of the namespaces that are watched, those that could not be listed yet. One that stands for all counts as one.",
+        snapshot.unlisted_scopes,
+    );
     text.single(
         "aws_assume_role_actors",
         "Role actors, at work or at rest.",

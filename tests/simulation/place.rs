@@ -28,6 +28,11 @@ impl Place {
         Self::new(&self.namespace, name)
     }
 
+    /// Whether its role is in another account than the operator.
+    pub fn is_of_other_account(&self) -> bool {
+        self.name.ends_with('3')
+    }
+
     pub fn is_hostile(&self) -> bool {
         self.namespace == HOSTILE
     }

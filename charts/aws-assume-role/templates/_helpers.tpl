@@ -131,6 +131,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
+{{- define "aws-assume-role.image" -}}
+{{- $image := .Values.image }}
+{{- if $image.digest }}{{ $image.repository }}@{{ $image.digest }}
+{{- else }}{{ $image.repository }}:{{ $image.tag | default .Chart.AppVersion }}
+{{- end }}
+{{- end }}
+
 {{/* The container's environment. extraEnv comes last and replaces variables of the chart: server-side apply rejects duplicate names. */}}
 {{- define "aws-assume-role.environment" -}}
 {{- $theirs := list }}
@@ -310,4 +317,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- $pairs = concat $pairs (list "k8s.namespace.name=$(POD_NAMESPACE)" "k8s.pod.name=$(POD_NAME)") }}
 {{- join "," $pairs }}
+{{- end }}
+
+{{/* TCP ports of a NetworkPolicy. */}}
+{{- define "aws-assume-role.tcpPorts" -}}
+{{- $ports := list }}
+{{- range . }}
+{{- $ports = append $ports (dict "port" (int .) "protocol" "TCP") }}
+{{- end }}
+{{- toYaml $ports }}
+{{- end }}
+
+{{/* The port of a URL, or else that of its scheme. */}}
+{{- define "aws-assume-role.portOf" -}}
+{{- $url := urlParse . }}
+{{- default (ternary 443 80 (eq $url.scheme "https")) (regexFind ":[0-9]+$" $url.host | trimPrefix ":") }}
 {{- end }}

@@ -4,7 +4,9 @@
 
 mod ask;
 mod memory;
+mod policy;
 mod secret;
+mod session;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use tokio::time::{Instant, timeout};
 use tracing::{Span, debug, info, warn};
 
 use self::memory::Unwritten;
+use self::policy::Withdrawn;
 use super::context::Context;
 use crate::api::AWSAssumeRoleStatus;
 use crate::aws::Region;
@@ -45,6 +48,8 @@ pub struct Cycle {
     own_region: Region,
     /// When the credentials end that the Secret held when it was last seen.
     current_expiration: Option<Timestamp>,
+    /// Whether it may have its role only since no policy names its namespace.
+    unlisted: bool,
 }
 
 /// What came of a cycle.
@@ -102,6 +107,7 @@ impl Cycle {
             resource,
             trigger,
             memory,
+            unlisted: false,
         })
     }
 
@@ -165,6 +171,13 @@ impl Cycle {
                 }
                 observed => observed?,
             };
+            if let Some(denial) = self.denial(spec).await {
+                match Box::pin(self.withdraw(spec, observed.as_deref())).await? {
+                    None => continue,
+                    Some(_) if spec.suspend => return Ok(Outcome::Suspended),
+                    Some(Withdrawn { live_until }) => return Err(Failure::PolicyDenied { denial, live_until }),
+                }
+            }
             let why = match plan(self.situation(spec), observed.as_deref()) {
                 Plan::Suspended => return Ok(Outcome::Suspended),
                 // What is in the way now may be gone at the next look.
@@ -287,6 +300,7 @@ impl Cycle {
             generation: self.resource.generation,
             spec: self.resource.spec.as_ref().ok(),
             current_expiration: self.current_expiration,
+            unlisted: self.unlisted,
             now: self.context.now(),
         }
     }
@@ -331,7 +345,11 @@ fn log(outcome: &Outcome) {
 }
 
 #[cfg(test)]
+mod policy_tests;
+#[cfg(test)]
 mod registry_tests;
+#[cfg(test)]
+mod service_account_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

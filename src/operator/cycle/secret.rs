@@ -121,8 +121,7 @@ impl Cycle {
         match (written, over) {
             (Ok(seen), _) => {
                 self.memory.forged = None;
-                self.memory.last_write = Some(Instant::now());
-                self.memory.observation = Observation::Seen(Some(Arc::new(seen)));
+                self.wrote(seen);
                 Ok(true)
             }
             (Err(ClusterError::Immutable(_)), Some(over)) => self.make_room(&secret.name, over).await,
@@ -130,6 +129,12 @@ impl Cycle {
             (Err(ClusterError::Terminating(_)), _) => Err(Failure::NamespaceTerminating),
             (Err(error), _) => Err(error.into()),
         }
+    }
+
+    /// The Secret was written, and is so now.
+    pub(super) fn wrote(&mut self, seen: ObservedSecret) {
+        self.memory.last_write = Some(Instant::now());
+        self.memory.observation = Observation::Seen(Some(Arc::new(seen)));
     }
 
     /// Puts right what is wrong on the Secret beside its credentials. `false` when it is not as it was seen any more.
@@ -141,8 +146,7 @@ impl Cycle {
         self.memory.observation = Observation::Unknown;
         match self.context.cluster.repair_secret(&repair, over).await {
             Ok(seen) => {
-                self.memory.last_write = Some(Instant::now());
-                self.memory.observation = Observation::Seen(Some(Arc::new(seen)));
+                self.wrote(seen);
                 Ok(true)
             }
             Err(ClusterError::Immutable(_)) => self.make_room(&spec.secret_name, over).await,

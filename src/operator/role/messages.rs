@@ -39,6 +39,8 @@ pub enum RoleMessage {
     EventTried(u64, Option<Box<LastEvent>>),
     /// The task of that number panicked.
     Panicked(u64),
+    /// Another ruling of the policies holds for the resource.
+    PolicyChanged,
     /// The supervisor is ready to take what is left of an actor that rests.
     MayRest,
 }

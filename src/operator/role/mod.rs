@@ -178,6 +178,8 @@ impl Actor for RoleActor {
             | RoleMessage::EventTried(..) => {
                 debug!(resource = %state.resource.key, "report of a task that was aborted");
             }
+            // A cycle under way may be about to ask for what is not permitted any more, or wait for what is by now.
+            RoleMessage::PolicyChanged => state.start_cycle(&myself, Trigger::PolicyChanged),
             RoleMessage::MayRest => state.may_rest(&myself),
         }
         state.tell_idle(&myself);

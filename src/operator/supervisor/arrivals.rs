@@ -1,4 +1,4 @@
-//! Resources without credentials are taken up in turn. Ten thousand that come at once wait for AWS and the API server in any case, and one
+//! Resources that have no credentials, or whose credentials can wait, are taken up in turn. Ten thousand that come at once wait for AWS and the API server in any case, and one
 //! that waits here costs a few bytes where an actor in the middle of its first cycle costs tens of kilobytes.
 //!
 //! Nobody waits for another namespace, nor, within one, for those whose calls go to another Region or registry: what hangs or throttles costs
@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use ractor::{ActorProcessingErr, ActorRef};
 
+use super::children::Work;
 use super::{SupervisorMessage, SupervisorState};
-use crate::operator::role::Beginning;
+use crate::operator::role::{Beginning, RoleMessage};
 use crate::spec::Resource;
 
 /// How many first cycles there should be at the same time, over all queues.
@@ -118,7 +119,7 @@ fn line_of(resource: &Resource) -> Line {
 }
 
 impl SupervisorState {
-    /// Has a resource without credentials taken up when it is its turn, which mostly is now.
+    /// Has a resource taken up that can wait, or told of another ruling where its actor rests, when it is its turn, which mostly is now.
     pub(super) async fn take_up_in_turn(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
@@ -133,9 +134,14 @@ impl SupervisorState {
     /// Starts the actors of those whose turn it is.
     pub(super) async fn admit(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
         while let Some(uid) = self.arrivals.next() {
-            if let Some(child) = self.children.get(&uid) {
-                let memory = child.memory(self.secrets.is_listed());
-                self.start(myself, &uid, Beginning::First(Box::new(memory))).await?;
+            match self.children.get(&uid).map(|child| &child.work) {
+                Some(Work::Waiting(_)) => match self.rest_in_order(myself, &uid) {
+                    Some(memory) => self.start(myself, &uid, Beginning::First(memory)).await?,
+                    None => self.arrivals.leave(&uid),
+                },
+                Some(Work::Resting(_)) => self.send(myself, &uid, RoleMessage::PolicyChanged).await?,
+                // Its actor has begun since, and knows the policies as they are.
+                Some(Work::Awake(_) | Work::Settling(..) | Work::Failed { .. }) | None => self.arrivals.leave(&uid),
             }
         }
         Ok(())

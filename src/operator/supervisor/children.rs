@@ -8,8 +8,11 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info};
 
+use super::boundary::Ruled;
 use super::{SupervisorMessage, SupervisorState};
 use crate::api::AWSAssumeRoleStatus;
+use crate::aws::Identity;
+use crate::operator::boundary::Boundary;
 use crate::operator::role::packed::Packed;
 use crate::operator::role::rest::Rest;
 use crate::operator::role::{Beginning, RoleActor, RoleArguments, RoleMessage};
@@ -46,6 +49,8 @@ pub(super) struct Child {
     pub(super) secrets: Vec<Box<str>>,
     /// How it stands, as its actor reported last.
     pub(super) standing: Standing,
+    /// What the policies say of it.
+    pub(super) ruled: Ruled,
 }
 
 /// How far the work on a resource is.
@@ -84,11 +89,19 @@ impl Child {
             failures: 0,
             restarts: 0,
             secrets: Vec::new(),
+            ruled: Ruled::default(),
         }
     }
 
     pub(super) fn namespace(&self) -> &str {
         &self.resource.key.namespace
+    }
+
+    /// Rules on it by what is known now. Of a spec that cannot be read nothing is asked.
+    pub(super) fn rule(&mut self, boundary: &Boundary, operator: Option<&Identity>) {
+        if let Ok(spec) = &self.resource.spec {
+            self.ruled = boundary.rule_by(&self.resource.key.namespace, spec, operator).into();
+        }
     }
 
     /// Whether its resource is being looked after, by an actor that is at work or rests.
@@ -146,6 +159,7 @@ impl SupervisorState {
                 return Ok(());
             }
             let before = std::mem::replace(&mut child.resource, resource.clone());
+            child.rule(&self.context.boundary, self.context.aws.known_identity().as_ref());
             if before.secret_name() != resource.secret_name() {
                 if let Work::Waiting(known) = &mut child.work {
                     *known = None;
@@ -157,10 +171,12 @@ impl SupervisorState {
         }
         self.names.insert(name_of(&resource.key), uid.clone());
         self.expect_secret(&resource);
-        let child = Child::new(resource, &status);
+        let namespace = resource.key.namespace.clone();
+        let mut child = Child::new(resource, &status);
+        child.rule(&self.context.boundary, self.context.aws.known_identity().as_ref());
         let can_wait = child.can_wait(self.context.now());
         self.children.insert(uid.clone(), child);
-        if self.takes_up() || (self.takes_up_urgent() && !can_wait) {
+        if self.takes_up(&namespace) || (self.takes_up_urgent(&namespace) && !can_wait) {
             self.take_up(myself, &uid).await?;
         }
         Ok(())
@@ -204,7 +220,7 @@ impl SupervisorState {
             return Ok(());
         };
         child.started = Instant::now();
-        let memory = child.memory(self.secrets.is_listed());
+        let memory = child.memory(self.secrets.is_listed(child.namespace()));
         self.start(myself, uid, Beginning::First(Box::new(memory))).await
     }
 

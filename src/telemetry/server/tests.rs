@@ -34,6 +34,7 @@ impl Server {
         health.beat(Heartbeat {
             at: heard,
             watches: [watch("resources"), watch("Secrets")],
+            policies_listed: true,
         });
         let asked = Arc::new(AtomicUsize::new(0));
         let counter = asked.clone();
@@ -108,7 +109,9 @@ fn snapshot(resources: usize) -> Snapshot {
             in_flight: 0,
             rate: 50.0,
         },
+        rulings: [("permitted", 1), ("unlisted", 0), ("denied", 0), ("unknown", 0)],
         watches: [("resources", now), ("secrets", now)],
+        unlisted_scopes: 0,
         resources: (0..resources).map(resource).collect(),
     }
 }

@@ -3,17 +3,22 @@
 use std::time::Duration;
 
 use aws_assume_role::api::AWSAssumeRoleStatus;
-use aws_assume_role::cluster::{Cluster, ClusterError, Event, SecretEvent, WatchEvent};
+use aws_assume_role::cluster::{
+    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent,
+};
+use aws_assume_role::credentials::ServiceAccountToken;
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, stream};
 
 use super::ApiServer;
+use super::policies::namespaces;
 use super::storage::State;
 use super::watches::ALONE;
 use crate::place::Place;
+use support::strict_aws::issuer::service_account_token;
 
 /// What becomes of a call.
 pub(super) enum Fate {
@@ -86,8 +91,18 @@ impl Cluster for ApiServer {
         self.watch_of(ALONE).boxed()
     }
 
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        self.secret_watch_of(ALONE).boxed()
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent> {
+        self.secret_watch_of(ALONE, scope).boxed()
+    }
+
+    fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
+        self.policy_watch_of(ALONE).boxed()
+    }
+
+    fn watch_namespaces(&self) -> BoxStream<'static, (Scope, NamespaceEvent)> {
+        stream::iter(namespaces().map(|event| (Scope::all(), event)))
+            .chain(stream::pending())
+            .boxed()
     }
 
     fn observe_secret<'a>(
@@ -183,6 +198,18 @@ impl Cluster for ApiServer {
             }
             Err(ClusterError::Gone(_)) => Ok(()),
             Err(error) => Err(error),
+        })
+        .boxed()
+    }
+
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>> {
+        self.call(move |_| {
+            let token = service_account_token(namespace, name, self.time.now());
+            Ok(ServiceAccountToken::new(token.into()))
         })
         .boxed()
     }

@@ -77,9 +77,18 @@ impl ApiServer {
         if let Some(provenance) = &mut stored.seen.provenance {
             provenance.others.retain(|key| !repair.foreign_keys.contains(key));
             provenance.ours.retain(|key| !repair.foreign_keys.contains(key));
-            if wrote {
+            for key in repair.emptied.keys() {
+                provenance.others.remove(key);
+                provenance.ours.insert(key.clone());
+            }
+            if wrote || !repair.emptied.is_empty() {
                 provenance.our_last_write = Some(self.second());
             }
+        }
+        if !repair.emptied.is_empty() {
+            stored.content = String::new();
+            stored.spoilt = None;
+            stored.values = repair.emptied.keys().map(|key| (key.clone(), 0)).collect();
         }
         stored
     }

@@ -120,6 +120,9 @@ impl State {
         if self.deleted.contains(uid) {
             return Some(format!("AWS was asked for the credentials of {uid}, which was deleted"));
         }
+        if let Some(complaint) = self.complaint_of_refused(uid, now) {
+            return Some(complaint);
+        }
         let hostile = self.homes.get(uid).is_some_and(Place::is_hostile);
         let calls = self.calls.entry(uid.to_owned()).or_default();
         calls.recent.push_back(now);

@@ -5,6 +5,7 @@ mod clock;
 mod identity;
 mod leading;
 mod outages;
+mod permission;
 mod secrets;
 mod statuses;
 
@@ -22,6 +23,7 @@ use calls::Calls;
 use identity::Recovery;
 use leading::Leading;
 use outages::Outages;
+pub use permission::Refusal;
 use secrets::HeldCredentials;
 
 /// How much of the history is kept.
@@ -43,6 +45,8 @@ struct State {
     /// The calls to AWS, by the UID of the resource that they are made for.
     calls: BTreeMap<String, Calls>,
     deleted: BTreeSet<String>,
+    /// Whom the policies refuse, and since when, in seconds of the epoch.
+    refusals: Vec<(Refusal, i64)>,
     identity: Recovery,
     leading: Leading,
     /// The process that AWS told the right time, and when that was last.
@@ -71,6 +75,7 @@ impl Checks {
             newcomers: BTreeMap::new(),
             calls: BTreeMap::new(),
             deleted: BTreeSet::new(),
+            refusals: Vec::new(),
             identity: Recovery::default(),
             leading: Leading::default(),
             told: None,

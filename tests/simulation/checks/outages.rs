@@ -16,7 +16,7 @@ pub(super) struct Outages {
     /// For those who share something that may be away.
     shared: BTreeMap<&'static str, Outage>,
     /// What a resource shares with others, by UID.
-    sharers: BTreeMap<String, &'static str>,
+    sharers: BTreeMap<String, Vec<&'static str>>,
     /// When the first general outage ended after which not everything has been seen in order again.
     pub(super) recovering: Option<i64>,
 }
@@ -49,7 +49,8 @@ impl Checks {
 
     /// A resource needs something that it shares with others.
     pub fn shares(&self, uid: &str, what: &'static str) {
-        self.state().outages.sharers.insert(uid.to_owned(), what);
+        let outages = &mut self.state().outages;
+        outages.sharers.entry(uid.to_owned()).or_default().push(what);
     }
 
     pub fn begin_outage_for_sharers(&self, what: &'static str) {
@@ -81,7 +82,8 @@ impl Checks {
 
 impl Outages {
     fn of(&self, uid: &str) -> impl Iterator<Item = &Outage> {
-        let shared = self.sharers.get(uid).and_then(|what| self.shared.get(what));
+        let shared = self.sharers.get(uid).into_iter().flatten();
+        let shared = shared.filter_map(|what| self.shared.get(what));
         self.general.values().chain(self.single.get(uid)).chain(shared)
     }
 

@@ -7,6 +7,7 @@ mod gate;
 mod hands;
 mod hostile;
 mod people;
+mod policies;
 mod replicas;
 mod way;
 
@@ -22,12 +23,14 @@ use crate::checks::Checks;
 use crate::figures::Figures;
 use crate::place::{HOSTILE, NAMESPACES, Place};
 use crate::time::Time;
-use support::fixtures::ACCESS_KEY_ID;
+use support::fixtures::{ACCESS_KEY_ID, ACCOUNT};
 use support::strict_aws::StrictAws;
+use support::strict_aws::issuer::provider;
 use support::strict_aws::own_keys::OwnKeys;
 
 use faults::AwsFaults;
 use hostile::LASTING;
+use people::OTHER_ACCOUNT;
 use replicas::Replica;
 use way::silence_planted_panics;
 
@@ -119,6 +122,8 @@ struct Life {
     /// What goes on for a while, and ends by itself.
     going_on: Arc<Mutex<BTreeSet<&'static str>>>,
     foreign: BTreeSet<Place>,
+    /// The namespaces with a policy that permits all of their roles.
+    policies: Arc<Mutex<BTreeSet<&'static str>>>,
     /// How long all credentials last, where they are to last equally long.
     durations: Option<i32>,
     /// The most resources that the hostile tenant makes at once.
@@ -133,6 +138,9 @@ impl Life {
         let told = time.clone();
         let aws = StrictAws::new(move || told.now());
         aws.forget_calls();
+        for account in [ACCOUNT, OTHER_ACCOUNT] {
+            aws.add_oidc_provider(provider(account));
+        }
         let checks = Checks::new(setting.seed, time.clone(), aws.clone());
         let (aws_down, aws_faults): (Arc<Mutex<bool>>, _) = (Arc::default(), Arc::new(Mutex::new(true)));
         let owners: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();
@@ -162,6 +170,7 @@ impl Life {
             aws_faults,
             going_on: Arc::default(),
             foreign: BTreeSet::new(),
+            policies: Arc::default(),
             durations: setting.durations,
             mass_max: (setting.resources / 10).clamp(8, 60),
             number: 0,
@@ -182,6 +191,7 @@ impl Life {
 
     async fn lead(&mut self, setting: &Setting) {
         self.populate(setting);
+        self.set_policies();
         self.start_replicas().await;
         let (api, checks, end) = (self.api.clone(), self.checks.clone(), setting.days * 86_400);
         tokio::spawn(async move {
@@ -201,7 +211,7 @@ impl Life {
 
     async fn something_happens(&mut self) {
         let place = self.some_place();
-        match self.random.u32(0..130) {
+        match self.random.u32(0..135) {
             0..6 => self.create_another(),
             6..11 => self.delete(&place),
             11..15 => {
@@ -225,6 +235,7 @@ impl Life {
             105..107 => self.registry_throttles(),
             107..111 => self.identity_is_revoked(),
             111..126 => self.hostility(),
+            126..131 => self.policies_change(),
             _ => self.plant_foreign(),
         }
     }

@@ -5,11 +5,13 @@ use std::time::Duration;
 use aws_assume_role::api::{AWSAssumeRoleSpec, SecretType, TemplateSpec};
 
 use super::Life;
+use super::policies::permission_of;
 use crate::api_server::ApiServer;
 use crate::checks::Checks;
 use crate::place::{NAMESPACES, Place};
 use support::fixtures::{ACCOUNT, ECR_URL};
-use support::strict_aws::open_role;
+use support::strict_aws::issuer::{provider, trusted_by};
+use support::strict_aws::{Role, open_role};
 
 /// The account of some of the roles, besides the operator's own.
 pub(super) const OTHER_ACCOUNT: &str = "210987654321";
@@ -41,6 +43,7 @@ impl Life {
             session: None,
             template: None,
             secret_template: None,
+            service_account_name: (self.random.u8(0..8) == 0).then(|| "app".to_owned()),
             suspend: None,
         };
         if self.durations.is_none() && self.random.bool() {
@@ -85,13 +88,13 @@ impl Life {
     /// A role that exists, for a resource that is known by it.
     pub(super) fn role(&mut self, place: &Place) -> String {
         self.number += 1;
-        let account = match is_of_other_account(place) {
+        let account = match place.is_of_other_account() {
             true => OTHER_ACCOUNT,
             false => ACCOUNT,
         };
         let (namespace, name) = (&place.namespace, &place.name);
         let arn = format!("arn:aws:iam::{account}:role/{namespace}-{name}-{}", self.number);
-        self.aws.add_role(&arn, open_role());
+        self.aws.add_role(&arn, open_role_of(account));
         arn
     }
 
@@ -104,8 +107,11 @@ impl Life {
     pub(super) fn create_with(&mut self, place: &Place, spec: AWSAssumeRoleSpec) {
         let arn = spec.role_arn.clone().unwrap();
         let uid = self.api.create(place, spec);
-        if is_of_other_account(place) {
+        if place.is_of_other_account() {
             self.checks.shares(&uid, SHARED_REGISTRY);
+        }
+        if let Some(permission) = permission_of(place) {
+            self.checks.shares(&uid, permission);
         }
         if self.foreign.contains(place) {
             self.checks.is_in_conflict(&uid);
@@ -208,7 +214,7 @@ impl Life {
         let pause = self.random.u64(60..7200);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(pause)).await;
-            aws.add_role(&arn, open_role());
+            aws.add_role(&arn, open_role_of(arn.split(':').nth(4).unwrap()));
             // A refusal is tried again after five minutes at the latest.
             tokio::time::sleep(Duration::from_secs(300)).await;
             checks.end_outage_of(&uid);
@@ -216,8 +222,9 @@ impl Life {
     }
 }
 
-fn is_of_other_account(place: &Place) -> bool {
-    place.name.ends_with('3')
+/// A role that trusts the operator, and the ServiceAccounts of the cluster.
+fn open_role_of(account: &str) -> Role {
+    trusted_by(open_role(), &provider(account))
 }
 
 /// Asks for a refresh.

@@ -180,6 +180,7 @@ fn is_scheduled(planted: &Planted, session: &Session, login: Option<&RegistryLog
         generation: 1,
         spec: Some(&spec),
         current_expiration: Some(validity.expiration),
+        unlisted: false,
         now,
     };
     let outcome = Outcome::Issued {
@@ -233,6 +234,7 @@ fn is_explained(planted: &Planted, error: AwsError) {
         generation: 1,
         spec: Some(&spec),
         current_expiration: None,
+        unlisted: false,
         now,
     };
     let (status, next) = judge(&Default::default(), facts, &Outcome::Failed(failure));

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use aws_assume_role::api::{AWSAssumeRole, SecretTemplate};
+use aws_assume_role::cluster::guarded::WatchedResource;
 use aws_assume_role::credentials::{ExposeSecret, RegistryLogin};
 use aws_assume_role::secret::{DesiredSecret, Material, SecretMetadata};
 use aws_assume_role::spec::template::{STACK_SIZE, Variables};
 use aws_assume_role::spec::{Format, InvalidSpec, Resource, Spec};
 use k8s_openapi::jiff::Timestamp;
-use kube::core::DeserializeGuard;
 use serde_json::{Value, json};
 
 use super::choices::Choices;
@@ -51,11 +51,8 @@ pub fn resource(choices: &mut Choices<'_>, name: &str) -> Value {
 
 /// A resource as the watch reads it. Nothing where it is no JSON object, which the API server never sends.
 pub fn read(text: &str) -> Option<Resource> {
-    let guarded: DeserializeGuard<AWSAssumeRole> = serde_json::from_str(text).ok()?;
-    Some(match &guarded.0 {
-        Ok(resource) => Resource::from_resource(resource),
-        Err(invalid) => Resource::unreadable(&guarded, &invalid.error),
-    })
+    let watched: WatchedResource = serde_json::from_str(text).ok()?;
+    Some(watched.into_resource())
 }
 
 fn is_refused(invalid: &InvalidSpec) {

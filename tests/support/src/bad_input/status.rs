@@ -66,6 +66,7 @@ fn what_is_made_of_it_is_stable(previous: &AWSAssumeRoleStatus) {
                 generation: 2,
                 spec: Some(&spec),
                 current_expiration,
+                unlisted: false,
                 now,
             };
             let (status, next) = judge(previous, facts, &outcome);
