@@ -32,6 +32,7 @@ mod consumers_read_their_secrets;
 mod credentials_are_refreshed;
 mod each_namespace_is_watched_by_itself;
 mod events_tell_the_story;
+mod every_right_is_needed;
 mod every_type_gives_its_secret;
 mod hostile_resources_hurt_nobody;
 mod logins_are_found_by_those_who_read_them;
