@@ -3,10 +3,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_assume_role::aws::gate::Limits;
 use aws_assume_role::aws::sdk::SdkAws;
-use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity, Region};
+use aws_assume_role::aws::{AssumeRole, AssumeRoleWithWebIdentity, Aws, AwsError, Identity, Region};
 use aws_assume_role::clock::SystemClock;
 use aws_assume_role::cluster::kube::KubeCluster;
-use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
+use aws_assume_role::credentials::{Credentials, RegistryLogin, ServiceAccountToken, Session};
 use aws_assume_role::fence::Fence;
 use aws_assume_role::operator::context::Context;
 use aws_assume_role::operator::renderer::Renderer;
@@ -40,6 +40,14 @@ impl Aws for Panicking {
             panic!("a planted panic");
         }
         self.aws.assume_role(request)
+    }
+
+    fn assume_role_with_web_identity<'a>(
+        &'a self,
+        request: &'a AssumeRoleWithWebIdentity,
+        token: &'a ServiceAccountToken,
+    ) -> BoxFuture<'a, Result<Session, AwsError>> {
+        self.aws.assume_role_with_web_identity(request, token)
     }
 
     fn registry_login<'a>(

@@ -182,6 +182,24 @@ async fn a_wrong_resource_is_refused_with_what_to_write_instead() {
             json!({"secretTemplate": {"labels": {"x": "y"}, "annotations": {"a": full, "b": full, "c": full, "d": full}}}),
             "65536 characters (64 KiB) together",
         ),
+        (json!({"serviceAccountName": "My_App"}), "name of a ServiceAccount"),
+        (json!({"serviceAccountName": "a".repeat(254)}), "253"),
+        (
+            json!({"serviceAccountName": "app", "session": {"tags": {"team": "blue"}}}),
+            "leave session.tags out",
+        ),
+        (
+            json!({"serviceAccountName": "app", "session": {"tags": {"team": "blue"}, "transitiveTagKeys": ["team"]}}),
+            "leave session.transitiveTagKeys out",
+        ),
+        (
+            json!({"serviceAccountName": "app", "session": {"externalId": "an-id"}}),
+            "by the condition key <issuer>:sub",
+        ),
+        (
+            json!({"serviceAccountName": "app", "session": {"sourceIdentity": "me"}}),
+            "leave session.sourceIdentity out",
+        ),
         (json!({"suspend": "yes"}), "boolean"),
     ] {
         let complaint = world.apply("wrong", &spec(&changes)).expect_err(&changes.to_string());
@@ -200,6 +218,9 @@ async fn what_is_as_large_as_allowed_is_taken() {
     let annotations = json!({"a": "v".repeat(16_000), "b": "v".repeat(16_000), "c": "v".repeat(16_000)});
     let metadata = json!({"secretTemplate": {"labels": {"x": "y"}, "annotations": annotations}});
     world.apply("metadata", &spec(&metadata)).unwrap();
+    let session = json!({"name": "mine", "policyArns": ["arn:aws:iam::aws:policy/ReadOnlyAccess"]});
+    let identity = json!({"serviceAccountName": "a".repeat(253), "session": session, "durationSeconds": 43_200});
+    world.apply("identity", &spec(&identity)).unwrap();
     let path = format!("{}/r", "p".repeat(200));
     let urls: Vec<_> = (0..20)
         .map(|n| format!("https://123456789012.dkr.ecr.eu-west-1.amazonaws.com/v2/{path}{n}"))

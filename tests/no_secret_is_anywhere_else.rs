@@ -13,9 +13,15 @@ use support::world::{PATIENCE, World, value};
 /// With the characters that are written in more than one way.
 const OWN_SECRET: &str = "the/operators+own/secret+access/key";
 
-/// Everything that AWS gave out so far and that nobody is to see, and the operator's own secret.
+/// Everything that AWS gave out so far and that nobody is to see, the tokens that it was shown, and the operator's own secret.
 fn secrets(world: &World) -> BTreeSet<String> {
     let mut secrets = BTreeSet::from([OWN_SECRET.to_owned()]);
+    for call in world.aws.calls("AssumeRoleWithWebIdentity") {
+        let token = call.parameter("WebIdentityToken").unwrap();
+        // A message that is cut off may hold no more than a part of it.
+        secrets.extend(token.split('.').skip(1).map(str::to_owned));
+        secrets.insert(token);
+    }
     for answer in world.aws.answers() {
         for element in ["SecretAccessKey", "SessionToken"] {
             let opening = format!("<{element}>");
@@ -92,6 +98,7 @@ async fn with_everything_logged_and_everything_traced() {
         .with_traces(jaeger.grpc_endpoint(), "grpc")
         .env("RUST_LOG", "trace")
         .env("LOG_FORMAT", "json");
+    world.grant_tokens(&["app"]).await;
     world.run_operator(&command);
 
     // Every type, and everything that can happen to it.
@@ -113,6 +120,7 @@ async fn with_everything_logged_and_everything_traced() {
             "login",
             json!({"secretType": "Template", "ecrRepositoryUrl": ECR_URL, "template": {"data": login}}),
         ),
+        ("identity", json!({"secretType": "Map", "serviceAccountName": "app"})),
         (
             "broken",
             json!({"secretType": "Template", "template": {"data": {"all": "{{ secretAccessKey }} {{ nothing }}"}}}),
@@ -125,7 +133,7 @@ async fn with_everything_logged_and_everything_traced() {
         let spec = json!({"roleArn": role_arn(name), "secretName": name});
         world.apply(name, &with(spec, &more)).unwrap();
     }
-    for name in ["map", "file", "images", "process", "template", "login"] {
+    for name in ["map", "file", "images", "process", "template", "login", "identity"] {
         world.ready(name).await;
     }
     world.condition("broken", "Ready", "False", "TemplateError").await;
@@ -141,6 +149,14 @@ async fn with_everything_logged_and_everything_traced() {
     world.aws.treat(|call| match call.parameter("RoleArn") {
         Some(role) if role.ends_with("/refused") => Treatment::refusal(403, "AccessDenied", "not you"),
         Some(role) if role.ends_with("/odd") => Treatment::Answer(200, "<AssumeRoleResponse><Half".to_owned()),
+        Some(role) if role.ends_with("/quoted") => {
+            let token = call.parameter("WebIdentityToken").unwrap();
+            Treatment::refusal(
+                400,
+                "ValidationError",
+                &format!("Value '{token}' at 'webIdentityToken' failed"),
+            )
+        }
         Some(role) if role.ends_with("/hangs") => Treatment::Hang,
         _ => Treatment::Pass,
     });
@@ -149,6 +165,9 @@ async fn with_everything_logged_and_everything_traced() {
         world.apply(name, &spec).unwrap();
         world.condition(name, "Ready", "False", reason).await;
     }
+    let quoted = with(map_spec("quoted"), &json!({"serviceAccountName": "app"}));
+    world.apply("quoted", &quoted).unwrap();
+    world.condition("quoted", "Ready", "False", "InvalidRequest").await;
     world.apply("hangs", &map_spec("hangs")).unwrap();
     world.hanging_calls(1).await;
     world.delete("hangs");
@@ -160,7 +179,7 @@ async fn with_everything_logged_and_everything_traced() {
     .await;
 
     let secrets = secrets(&world);
-    assert!(secrets.len() > 12, "keys and tokens of each: {}", secrets.len());
+    assert!(secrets.len() > 16, "keys and tokens of each: {}", secrets.len());
     // The traces leave a moment later than the rest.
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     let before = outputs(&world, &jaeger).await;

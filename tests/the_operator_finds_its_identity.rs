@@ -8,6 +8,7 @@ use serde_json::json;
 
 use support::control_plane::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
 use support::fixtures::{map_spec, role_arn, with};
+use support::instance_metadata::{self, InstanceMetadata};
 use support::world::World;
 
 const POD_TOKEN: &str = "a-projected-token-of-the-pod";
@@ -95,5 +96,65 @@ async fn irsa_gives_it() {
     assert!(
         assumed[0].access_key_id.starts_with("ASIA"),
         "signed with the key of the exchanged session"
+    );
+}
+
+/// The node has a role. An operator that was told not to take its credentials from there has none, and says so. It has its Region from there
+/// all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn instance_metadata_gives_it_unless_that_is_turned_off() {
+    let mut world = World::without_operator().await;
+    let session = world.assume("node").await;
+    let parts = [
+        session.access_key_id(),
+        session.secret_access_key(),
+        session.session_token(),
+    ];
+    let metadata = InstanceMetadata::of_a_role(parts).await;
+    // A profile that names it as its source does not get around it.
+    let profile = world.folder().join("config");
+    let arn = role_arn("by-profile");
+    let text = format!("[profile node]\nrole_arn = {arn}\ncredential_source = Ec2InstanceMetadata\n");
+    fs::write(&profile, text).unwrap();
+    let command = |world: &World| metadata.on_the_node(world.operator_command().env("AWS_REGION", ""));
+
+    world.apply("mine", &map_spec("mine")).unwrap();
+    let off = command(&world).env("AWS_INSTANCE_METADATA", "false");
+    world.run_operator(&off);
+    let refused = world.condition("mine", "Ready", "False", "NoIdentity").await;
+    assert!(
+        refused.message.contains("--instance-metadata=false"),
+        "{}",
+        refused.message
+    );
+    assert!(
+        world
+            .operator_log()
+            .contains(&format!("region={}", instance_metadata::REGION)),
+        "{}",
+        world.operator_log()
+    );
+    world.run_operator(
+        &off.env("AWS_PROFILE", "node")
+            .env("AWS_CONFIG_FILE", profile.to_str().unwrap()),
+    );
+    world.apply("other", &map_spec("other")).unwrap();
+    let refused = world.condition("other", "Ready", "False", "NoIdentity").await;
+    assert!(
+        refused.message.contains("--instance-metadata=false"),
+        "{}",
+        refused.message
+    );
+    assert_eq!(metadata.times(), 0);
+
+    world.run_operator(&command(&world));
+    world.ready("mine").await;
+    world.ready("other").await;
+    assert_eq!(metadata.times(), 1, "its credentials are kept");
+    let calls = world.aws.calls("AssumeRole");
+    let last = calls.last().unwrap();
+    assert_eq!(
+        (last.access_key_id.as_str(), last.region.as_str()),
+        (session.access_key_id(), instance_metadata::REGION)
     );
 }

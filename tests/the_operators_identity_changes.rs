@@ -4,6 +4,7 @@ use std::time::Duration;
 use k8s_openapi::jiff::SignedDuration;
 
 use support::fixtures::{ACCESS_KEY_ID, SECRET_ACCESS_KEY, map_spec, role_arn};
+use support::instance_metadata::{self, InstanceMetadata};
 use support::pod_identity::PodIdentityAgent;
 use support::strict_aws::http::{HttpServer, clock};
 use support::strict_aws::{StrictAws, allow_all, open_role};
@@ -102,37 +103,20 @@ async fn a_region_that_was_not_known_at_the_start_is_found_later() {
     let aws = strict_aws(&["before", "after"]);
     let server = HttpServer::start(aws.clone()).await;
     let port = support::free_port();
-    let command = world
-        .operator_command_for(server.url())
-        .env("AWS_REGION", "")
-        .env("AWS_EC2_METADATA_DISABLED", "false")
-        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &format!("http://127.0.0.1:{port}"));
+    let command = world.operator_command_for(server.url()).env("AWS_REGION", "");
+    let command = instance_metadata::on_a_node(command, port);
     world.run_operator(&command);
     world.apply("before", &map_spec("before")).unwrap();
     world.ready("before").await;
     assert!(world.operator_log().contains("set AWS_REGION"));
     assert!(aws.calls().iter().all(|call| call.region == "us-east-1"));
 
-    let _metadata = metadata(port).await;
+    let _metadata = InstanceMetadata::start_at(port).await;
     wait_for("the Region in the log", Duration::from_secs(90), async || {
         world.operator_log().contains("is known now").then_some(())
     })
     .await;
     world.apply("after", &map_spec("after")).unwrap();
     world.ready("after").await;
-    assert_eq!(aws.calls().last().unwrap().region, "eu-central-1");
-}
-
-/// Instance metadata that knows its Region.
-/// <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>
-async fn metadata(port: u16) -> tokio_util::task::AbortOnDropHandle<()> {
-    use axum::routing::{get, put};
-    let token = async || ([("x-aws-ec2-metadata-token-ttl-seconds", "21600")], "a-token");
-    let router = axum::Router::new()
-        .route("/latest/api/token", put(token))
-        .route("/latest/meta-data/placement/region", get(async || "eu-central-1"));
-    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    tokio_util::task::AbortOnDropHandle::new(tokio::spawn(async move {
-        axum::serve(listener, router).await.unwrap();
-    }))
+    assert_eq!(aws.calls().last().unwrap().region, instance_metadata::REGION);
 }

@@ -7,13 +7,21 @@ use kube::CustomResourceExt;
 
 use super::{AWSAssumeRole, AWSAssumeRolePolicy};
 
+/// The annotation that says which release the definition is of.
+pub const DEFINITION_VERSION_ANNOTATION: &str = "pincette.net/definition-version";
+
 /// The custom resource definition of [`AWSAssumeRole`].
+///
+/// It says which release it is of, so that an older operator leaves it alone.
 ///
 /// Its descriptions are the doc comments of the types, whose lines are broken as a source file wants them. `kubectl explain` breaks them anew,
 /// so here each paragraph is one line.
 #[must_use]
 pub fn definition() -> CustomResourceDefinition {
-    unwrapped_definition(AWSAssumeRole::crd())
+    let mut definition = unwrapped_definition(AWSAssumeRole::crd());
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    definition.metadata.annotations = Some([(DEFINITION_VERSION_ANNOTATION.to_owned(), version)].into());
+    definition
 }
 
 /// The custom resource definition of [`AWSAssumeRolePolicy`], with its descriptions in the same form.

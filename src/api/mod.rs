@@ -16,7 +16,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use definition::{definition, policy_definition};
+pub use definition::{DEFINITION_VERSION_ANNOTATION, definition, policy_definition};
 pub use policy::{AWSAssumeRolePolicy, AWSAssumeRolePolicySpec, NamespaceSelector, SessionLimits};
 pub use session::{SecretTemplate, SessionSpec, TemplateSpec, TemplateType};
 pub use status::{AWSAssumeRoleStatus, Condition, ConditionStatus, ConditionType, Health, Phase, Reason};
@@ -84,7 +84,15 @@ macro_rules! ecr_url {
     validation = ("self.secretType == 'Template' || !has(self.template)",
         "template goes with secretType Template only: change secretType, or leave template out"),
     validation = ("!has(self.refreshBeforeSeconds) || self.refreshBeforeSeconds < (has(self.durationSeconds) ? self.durationSeconds : 900)",
-        "refreshBeforeSeconds must be less than durationSeconds (900 when not given)")
+        "refreshBeforeSeconds must be less than durationSeconds (900 when not given)"),
+    validation = ("!has(self.serviceAccountName) || !has(self.session) || !has(self.session.tags)",
+        "session.tags does not go with serviceAccountName, since AssumeRoleWithWebIdentity takes none: leave session.tags out"),
+    validation = ("!has(self.serviceAccountName) || !has(self.session) || !has(self.session.transitiveTagKeys)",
+        "session.transitiveTagKeys does not go with serviceAccountName, since AssumeRoleWithWebIdentity takes none: leave session.transitiveTagKeys out"),
+    validation = ("!has(self.serviceAccountName) || !has(self.session) || !has(self.session.externalId)",
+        "session.externalId does not go with serviceAccountName, since AssumeRoleWithWebIdentity takes none: leave session.externalId out, and let the role's trust policy ask for the ServiceAccount instead, by the condition key <issuer>:sub"),
+    validation = ("!has(self.serviceAccountName) || !has(self.session) || !has(self.session.sourceIdentity)",
+        "session.sourceIdentity does not go with serviceAccountName, since AssumeRoleWithWebIdentity takes none: leave session.sourceIdentity out")
 )]
 pub struct AWSAssumeRoleSpec {
     /// Name of a role in the operator's own account, with its path if it has one: `team/my-role`. Give either this or `roleArn`.
@@ -157,6 +165,16 @@ pub struct AWSAssumeRoleSpec {
     /// Labels and annotations to put on the Secret, up to 65536 characters together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_template: Option<SecretTemplate>,
+
+    /// A ServiceAccount in the namespace of this resource. The role is assumed as that ServiceAccount, with a token of it
+    /// (`AssumeRoleWithWebIdentity`), and not as the operator. The role's trust policy decides by `system:serviceaccount:<namespace>:<name>` who
+    /// may have it, and a session may last up to 43200 seconds. `session.tags`, `session.transitiveTagKeys`, `session.externalId` and
+    /// `session.sourceIdentity` do not go with it. The operator needs the right to ask for tokens: `serviceAccountTokens.enabled` of its chart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = ("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')",
+        "serviceAccountName is the name of a ServiceAccount in the namespace of this resource: lower case letters, digits, '-' and '.', beginning and ending with a letter or digit"))]
+    pub service_account_name: Option<String>,
 
     /// `true` stops refreshing. The Secret is left as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]

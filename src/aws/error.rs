@@ -1,7 +1,7 @@
 //! What went wrong between the operator and AWS, sorted by whose move it is.
 //!
-//! AWS's codes come from <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>, the pages of `AssumeRole` and
-//! `GetAuthorizationToken`, and <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>.
+//! AWS's codes come from <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>, the pages of `AssumeRole`,
+//! `AssumeRoleWithWebIdentity` and `GetAuthorizationToken`, and <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>.
 
 use std::fmt;
 use std::time::Duration;
@@ -72,6 +72,18 @@ impl Answer {
         )
     }
 
+    /// Whether the role's account has no identity provider for the issuer of the token.
+    #[must_use]
+    pub fn is_unknown_issuer(&self) -> bool {
+        self.message.contains("No OpenIDConnect provider found")
+    }
+
+    /// Whether the identity provider in the role's account does not list what the token is for.
+    #[must_use]
+    pub fn is_unknown_audience(&self) -> bool {
+        self.message.contains("Incorrect token audience")
+    }
+
     /// Whether a clock that is wrong gives this answer, though not always it alone.
     #[must_use]
     pub fn may_be_the_clock(&self) -> bool {
@@ -104,6 +116,9 @@ pub enum Operation {
     /// A session of a role, with the operator's own credentials.
     #[strum(serialize = "sts:AssumeRole")]
     AssumeRole,
+    /// A session of a role, with the token of a ServiceAccount.
+    #[strum(serialize = "sts:AssumeRoleWithWebIdentity")]
+    AssumeRoleWithWebIdentity,
     /// A registry login, with the session's credentials.
     #[strum(serialize = "ecr:GetAuthorizationToken")]
     GetAuthorizationToken,
@@ -114,7 +129,7 @@ impl Operation {
     #[must_use]
     pub fn service(self) -> &'static str {
         match self {
-            Self::GetCallerIdentity | Self::AssumeRole => "STS",
+            Self::GetCallerIdentity | Self::AssumeRole | Self::AssumeRoleWithWebIdentity => "STS",
             Self::GetAuthorizationToken => "ECR",
         }
     }
@@ -125,6 +140,7 @@ impl Operation {
         match self {
             Self::GetCallerIdentity => "GetCallerIdentity",
             Self::AssumeRole => "AssumeRole",
+            Self::AssumeRoleWithWebIdentity => "AssumeRoleWithWebIdentity",
             Self::GetAuthorizationToken => "GetAuthorizationToken",
         }
     }
@@ -146,13 +162,23 @@ impl AwsError {
                     _ => Self::Unavailable(answer),
                 }
             }
-            // ECR is called by the role itself, and there the policy is the role's.
+            // A ServiceAccount has no policies of its own, and ECR is called by the role itself, where the policy is the role's.
             "AccessDenied" | "NotAuthorized"
-                if answer.operation != Operation::GetAuthorizationToken && is_callers_policy(&answer.message) =>
+                if !matches!(
+                    answer.operation,
+                    Operation::AssumeRoleWithWebIdentity | Operation::GetAuthorizationToken
+                ) && is_callers_policy(&answer.message) =>
             {
                 Self::NotPermitted(answer)
             }
             "AccessDenied" | "NotAuthorized" => Self::AccessDenied(answer),
+            // Of the issuer, and of what its tokens are for, the role's account must know.
+            "InvalidIdentityToken" if answer.is_unknown_issuer() || answer.is_unknown_audience() => {
+                Self::AccessDenied(answer)
+            }
+            "IDPRejectedClaim" => Self::AccessDenied(answer),
+            // The next call brings a fresh token, and AWS keeps asking for the issuer's keys.
+            "InvalidIdentityToken" | "IDPCommunicationError" => Self::Unavailable(answer),
             "Throttling" | "ThrottledRequest" | "TooManyRequests" | "RequestLimitExceeded" | "SlowDown" => {
                 Self::Throttled(answer)
             }
@@ -205,10 +231,11 @@ impl AwsError {
     }
 
     /// The caller's credentials were refused. ECR is called with a session of a moment ago, which the next attempt replaces
-    /// (AWS is eventually consistent); everything else with the operator's own credentials.
+    /// (AWS is eventually consistent), and with a web identity comes a token of a moment ago; everything else with the operator's own
+    /// credentials.
     fn caller_not_accepted(answer: Answer) -> Self {
         match answer.operation {
-            Operation::GetAuthorizationToken => Self::Unavailable(answer),
+            Operation::AssumeRoleWithWebIdentity | Operation::GetAuthorizationToken => Self::Unavailable(answer),
             Operation::AssumeRole | Operation::GetCallerIdentity => Self::NoIdentity(answer),
         }
     }
@@ -223,6 +250,19 @@ impl AwsError {
             Self::Throttled(_) => Reason::Throttled,
             Self::Unavailable(_) => Reason::AwsUnavailable,
             Self::NoIdentity(_) => Reason::NoIdentity,
+        }
+    }
+
+    /// The same with another answer.
+    #[must_use]
+    pub fn map_answer(self, change: impl FnOnce(Answer) -> Answer) -> Self {
+        match self {
+            Self::AccessDenied(answer) => Self::AccessDenied(change(answer)),
+            Self::NotPermitted(answer) => Self::NotPermitted(change(answer)),
+            Self::InvalidRequest(answer) => Self::InvalidRequest(change(answer)),
+            Self::Throttled(answer) => Self::Throttled(change(answer)),
+            Self::Unavailable(answer) => Self::Unavailable(change(answer)),
+            Self::NoIdentity(answer) => Self::NoIdentity(change(answer)),
         }
     }
 

@@ -17,7 +17,7 @@ fn sorted(operation: Operation, http_status: u16, code: &str, message: &str) -> 
 
 #[test]
 fn codes_are_sorted_by_whose_move_it_is() {
-    use Operation::{AssumeRole, GetAuthorizationToken};
+    use Operation::{AssumeRole, AssumeRoleWithWebIdentity, GetAuthorizationToken};
     const TRUST: &str = "User: arn:aws:iam::123456789012:user/o is not authorized to perform: sts:AssumeRole on resource: arn:aws:iam::123456789012:role/r";
     for (operation, status, code, message, reason) in [
         (AssumeRole, 403, "AccessDenied", TRUST, Reason::AccessDenied),
@@ -61,6 +61,90 @@ fn codes_are_sorted_by_whose_move_it_is() {
         (AssumeRole, 500, "", "", Reason::AwsUnavailable),
         (AssumeRole, 400, "", "", Reason::AwsUnavailable),
         (AssumeRole, 400, "RequestExpired", "", Reason::AwsUnavailable),
+        (
+            AssumeRoleWithWebIdentity,
+            403,
+            "AccessDenied",
+            "Not authorized to perform sts:AssumeRoleWithWebIdentity because no session policy allows it",
+            Reason::AccessDenied,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            400,
+            "InvalidIdentityToken",
+            "No OpenIDConnect provider found in your account for https://issuer.example.com",
+            Reason::AccessDenied,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            400,
+            "InvalidIdentityToken",
+            "Incorrect token audience",
+            Reason::AccessDenied,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            400,
+            "InvalidIdentityToken",
+            "Couldn't retrieve verification key from your identity provider",
+            Reason::AwsUnavailable,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            403,
+            "IDPRejectedClaim",
+            "",
+            Reason::AccessDenied,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            400,
+            "IDPCommunicationError",
+            "",
+            Reason::AwsUnavailable,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            400,
+            "ExpiredTokenException",
+            "",
+            Reason::AwsUnavailable,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            403,
+            "InvalidClientTokenId",
+            "",
+            Reason::AwsUnavailable,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            400,
+            "MalformedPolicyDocument",
+            "",
+            Reason::InvalidRequest,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            400,
+            "PackedPolicyTooLarge",
+            "",
+            Reason::InvalidRequest,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            403,
+            "RegionDisabledException",
+            "",
+            Reason::InvalidRequest,
+        ),
+        (
+            AssumeRoleWithWebIdentity,
+            400,
+            "ValidationError",
+            "",
+            Reason::InvalidRequest,
+        ),
         (
             GetAuthorizationToken,
             400,

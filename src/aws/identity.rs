@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::region::partition;
-use super::{AssumeRole, Aws, AwsError, Region};
-use crate::credentials::{Credentials, RegistryLogin, Session};
+use super::{AssumeRole, AssumeRoleWithWebIdentity, Aws, AwsError, Region};
+use crate::credentials::{Credentials, RegistryLogin, ServiceAccountToken, Session};
 use crate::spec::ecr::EcrEndpoint;
 use crate::spec::role::RoleReference;
 
@@ -177,12 +177,22 @@ impl Aws for KnownIdentity {
         let answer = self.answer.try_lock().ok()?;
         let generation = self.aws.credentials_generation();
         let doubted = self.doubted.load(Ordering::Relaxed);
-        let answered = answer.as_ref().filter(|answered| answered.stands(generation, doubted))?;
+        let answered = answer
+            .as_ref()
+            .filter(|answered| answered.stands(generation, doubted))?;
         answered.result.clone().ok()
     }
 
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
         self.session(request).boxed()
+    }
+
+    fn assume_role_with_web_identity<'a>(
+        &'a self,
+        request: &'a AssumeRoleWithWebIdentity,
+        token: &'a ServiceAccountToken,
+    ) -> BoxFuture<'a, Result<Session, AwsError>> {
+        self.aws.assume_role_with_web_identity(request, token)
     }
 
     fn registry_login<'a>(
@@ -280,6 +290,14 @@ mod tests {
         }
 
         fn assume_role<'a>(&'a self, _: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
+            async { Err(Self::refusal()) }.boxed()
+        }
+
+        fn assume_role_with_web_identity<'a>(
+            &'a self,
+            _: &'a AssumeRoleWithWebIdentity,
+            _: &'a ServiceAccountToken,
+        ) -> BoxFuture<'a, Result<Session, AwsError>> {
             async { Err(Self::refusal()) }.boxed()
         }
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 
-use crate::credentials::{Credentials, RegistryLogin, Session};
+use crate::credentials::{Credentials, RegistryLogin, ServiceAccountToken, Session};
 use crate::spec::SessionRequest;
 use crate::spec::ecr::EcrEndpoint;
 pub use error::AwsError;
@@ -48,6 +48,16 @@ pub trait Aws: Send + Sync + 'static {
     /// [`AwsError`] says whose move it is.
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>>;
 
+    /// A new session of a role for a ServiceAccount, which its token is the proof of. Nothing of the operator's own goes with it.
+    ///
+    /// # Errors
+    /// [`AwsError`] says whose move it is.
+    fn assume_role_with_web_identity<'a>(
+        &'a self,
+        request: &'a AssumeRoleWithWebIdentity,
+        token: &'a ServiceAccountToken,
+    ) -> BoxFuture<'a, Result<Session, AwsError>>;
+
     /// A login for the registries of a Region, asked for with the credentials of a session.
     ///
     /// # Errors
@@ -77,5 +87,37 @@ impl AssumeRole {
     #[must_use]
     pub fn crosses_partitions(&self, operator: &Identity) -> bool {
         operator.is_of_another_partition(Some(&self.role_arn), self.region.as_deref())
+    }
+}
+
+/// One request for a session of a ServiceAccount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssumeRoleWithWebIdentity {
+    /// The role.
+    pub role_arn: String,
+    /// Region of the STS endpoint, where it is not to be the operator's own.
+    pub region: Option<String>,
+    /// `RoleSessionName`.
+    pub session_name: String,
+    /// The inline session policy.
+    pub policy: Option<String>,
+    /// The managed session policies.
+    pub policy_arns: Vec<String>,
+    /// How long the session is to last, in whole seconds.
+    pub duration: Duration,
+}
+
+impl From<&AssumeRole> for AssumeRoleWithWebIdentity {
+    /// The same without what only `AssumeRole` takes.
+    fn from(request: &AssumeRole) -> Self {
+        let session = &request.session;
+        Self {
+            role_arn: request.role_arn.clone(),
+            region: request.region.clone(),
+            session_name: session.name.clone(),
+            policy: session.policy.clone(),
+            policy_arns: session.policy_arns.clone(),
+            duration: request.duration,
+        }
     }
 }

@@ -9,12 +9,13 @@ use clap::{Args, Parser, Subcommand};
 
 use std::net::SocketAddr;
 
-use self::crd::Definition;
 use crate::aws::gate::Limits;
 use crate::operator::boundary::Tenancy;
 use crate::refresh::policy::UnlistedNamespaces;
 use crate::refresh::withdrawal::WhenWithdrawn;
+use crate::spec::names::is_namespace;
 use crate::telemetry::logs::LogFormat;
+pub use crd::Definition;
 
 /// Keeps Kubernetes Secrets filled with short-lived AWS credentials.
 ///
@@ -91,6 +92,10 @@ pub struct Operator {
     #[arg(long, env = "CLUSTER_NAME", value_parser = cluster_name)]
     pub cluster_name: Option<String>,
 
+    /// The namespaces to work in, with commas between them: each is watched by itself, so that rights in it are enough. Default: all.
+    #[arg(long, env = "WATCH_NAMESPACES", default_value = "", hide_default_value = true, value_parser = namespaces)]
+    pub watch_namespaces: Namespaces,
+
     /// The most calls to AWS per second, for each service, Region and account. Fewer go out while AWS throttles.
     #[arg(long, env = "AWS_CALL_RATE", default_value_t = 50.0, value_parser = positive)]
     pub aws_call_rate: f64,
@@ -98,6 +103,11 @@ pub struct Operator {
     /// The most calls to AWS at the same time, for each service, Region and account.
     #[arg(long, env = "AWS_CALL_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub aws_call_concurrency: u16,
+
+    /// Whether the operator may take its own credentials from EC2 instance metadata, which gives those of the node. Its Region may come from
+    /// there in any case.
+    #[arg(long, env = "AWS_INSTANCE_METADATA", default_value_t = true, action = clap::ArgAction::Set)]
+    pub instance_metadata: bool,
 }
 
 impl Configuration {
@@ -163,6 +173,24 @@ fn cluster_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Names of namespaces, each once, in their order. None stands for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Namespaces(pub Vec<String>);
+
+fn namespaces(text: &str) -> Result<Namespaces, String> {
+    let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+    let mut all = Vec::new();
+    for name in names {
+        if !is_namespace(name) {
+            return Err(format!("{name} is not the name of a namespace"));
+        }
+        if !all.iter().any(|other| other == name) {
+            all.push(name.to_owned());
+        }
+    }
+    Ok(Namespaces(all))
+}
+
 fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(number) if (0.1..=10_000.0).contains(&number) => Ok(number),
@@ -180,6 +208,7 @@ mod tests {
         Configuration::command().debug_assert();
         let plain = Configuration::try_parse_from(["aws-assume-role"]).unwrap();
         assert!(plain.command.is_none());
+        assert_eq!(plain.operator.watch_namespaces.0, [""; 0]);
         assert_eq!(plain.operator.tenancy().external_id("team"), None);
     }
 
@@ -202,5 +231,16 @@ mod tests {
         for name in ["prod:team", "", "pröd", "a b"] {
             assert!(parse(&[&format!("--cluster-name={name}")]).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn namespaces_are_names_with_commas_between_them() {
+        let of = |text: &str| namespaces(text).map(|namespaces| namespaces.0);
+        assert_eq!(of(" team-b, a,,team-b "), Ok(vec!["team-b".to_owned(), "a".to_owned()]));
+        for bad in ["Team", "a.b", "-a", "a/b", "a,*", &"a".repeat(64)] {
+            assert!(of(bad).is_err(), "{bad}");
+        }
+        let all = Configuration::try_parse_from(["aws-assume-role", "--watch-namespaces", ""]).unwrap();
+        assert_eq!(all.operator.watch_namespaces.0, [""; 0]);
     }
 }

@@ -97,10 +97,11 @@ async fn operate(operator: &Operator) -> Result<(), Box<dyn Error>> {
         false => Fence::open(),
     };
     let aws = MeasuredAws::new(
-        Arc::new(SdkAws::from_environment(fence.clone()).await?),
+        Arc::new(SdkAws::from_environment(fence.clone(), operator.instance_metadata).await?),
         metrics.clone(),
     );
-    let cluster = MeasuredCluster::new(Arc::new(KubeCluster::new(client, &operator.pod_name, fence.clone())));
+    let cluster = KubeCluster::new(client, &operator.pod_name, fence.clone());
+    let cluster = MeasuredCluster::new(Arc::new(cluster.watching(&operator.watch_namespaces.0)));
     let context = Context::open(
         Arc::new(KnownIdentity::new(Arc::new(aws))),
         Arc::new(cluster),

@@ -208,11 +208,8 @@ mod tests {
         let event: WatchEvent<Read> = serde_json::from_str(&line).unwrap();
         assert!(matches!(event, WatchEvent::Modified(read) if read.metadata.resource_version.as_deref() == Some("7")));
         // serde_json puts the fields of a tree in the order of their names.
-        let event: WatchEvent<Read> = serde_json::from_str(&format!(
-            r#"{{"object":{},"type":"ADDED"}}"#,
-            object(good())
-        ))
-        .unwrap();
+        let event: WatchEvent<Read> =
+            serde_json::from_str(&format!(r#"{{"object":{},"type":"ADDED"}}"#, object(good()))).unwrap();
         assert!(matches!(event, WatchEvent::Added(read) if read.spec.is_ok()));
     }
 }

@@ -17,9 +17,12 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::places::Places;
-use super::{Cluster, ClusterError, Event, SecretEvent, WatchEvent, event, watch};
+use super::{
+    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent, event, tenancy, token,
+    watch,
+};
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
-use crate::credentials::ExposeSecret;
+use crate::credentials::{ExposeSecret, ServiceAccountToken};
 use crate::fence::Fence;
 use crate::secret::FIELD_MANAGER;
 use crate::secret::provenance::claimed;
@@ -38,6 +41,7 @@ pub struct KubeCluster {
     /// The reporting instance of events.
     instance: String,
     places: Places,
+    scopes: Vec<Scope>,
 }
 
 type Metadata<K> = PartialObjectMeta<K>;
@@ -50,6 +54,17 @@ impl KubeCluster {
             client,
             instance: instance.to_owned(),
             places: Places::new(fence),
+            scopes: vec![Scope::all()],
+        }
+    }
+
+    /// Watches those namespaces only, each by itself. None of them means all.
+    #[must_use]
+    pub fn watching(self, namespaces: &[String]) -> Self {
+        let scopes = namespaces.iter().map(|namespace| Scope::of(namespace)).collect();
+        match namespaces {
+            [] => self,
+            _ => Self { scopes, ..self },
         }
     }
 
@@ -207,6 +222,12 @@ impl KubeCluster {
         }
     }
 
+    async fn request_token(&self, namespace: &str, name: &str) -> Result<ServiceAccountToken, ClusterError> {
+        let request = token::request(namespace, name).map_err(unbuilt)?;
+        let answer: token::Answer = self.places.in_time(namespace, self.client.request(request)).await?;
+        answer.token()
+    }
+
     async fn get_version(&self, resource: &ResourceKey) -> Result<Option<ResourceVersion>, ClusterError> {
         let request = resource_request(resource).get(&resource.name, &GetParams::default());
         let found: Metadata<AWSAssumeRole> = self.send(&resource.namespace, request).await?;
@@ -218,20 +239,24 @@ impl KubeCluster {
 }
 
 impl Cluster for KubeCluster {
-    fn watch(&self) -> BoxStream<'static, WatchEvent> {
-        watch::resources(self.client.clone())
+    fn scopes(&self) -> Vec<Scope> {
+        self.scopes.clone()
     }
 
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        watch::secrets(self.client.clone())
+    fn watch(&self) -> BoxStream<'static, WatchEvent> {
+        watch::resources(&self.client, &self.scopes)
+    }
+
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent> {
+        watch::secrets(self.client.clone(), scope.clone())
     }
 
     fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
         tenancy::policies(self.client.clone())
     }
 
-    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
-        tenancy::namespaces(&self.client, &[])
+    fn watch_namespaces(&self) -> BoxStream<'static, (Scope, NamespaceEvent)> {
+        tenancy::namespaces(&self.client, &self.scopes)
     }
 
     fn observe_secret<'a>(
@@ -289,6 +314,14 @@ impl Cluster for KubeCluster {
         resource: &'a ResourceKey,
     ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
         self.get_version(resource).boxed()
+    }
+
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>> {
+        self.request_token(namespace, name).boxed()
     }
 
     fn create_event<'a>(

@@ -123,7 +123,7 @@ mod tests {
     use futures::future::pending;
 
     use super::*;
-    use crate::cluster::{WatchEvent, watch::resources};
+    use crate::cluster::{Scope, WatchEvent, watch::resources};
 
     const EMPTY_LIST: &str =
         r#"{"apiVersion":"pincette.net/v1","kind":"AWSAssumeRoleList","metadata":{"resourceVersion":"7"},"items":[]}"#;
@@ -166,7 +166,7 @@ mod tests {
                 Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
             }
         });
-        let mut stream = resources(Client::new(service, "default"));
+        let mut stream = resources(&Client::new(service, "default"), &[Scope::all()]);
         let mut events = Vec::new();
         let reading = async {
             while let Some(event) = stream.next().await {
@@ -183,7 +183,7 @@ mod tests {
 
     impl Seen {
         fn heard(&self) -> usize {
-            let heard = self.events.iter().filter(|event| **event == WatchEvent::Heard);
+            let heard = self.events.iter().filter(|event| matches!(event, WatchEvent::Heard(_)));
             heard.count()
         }
     }
@@ -195,7 +195,7 @@ mod tests {
         assert_eq!((seen.watches, seen.heard()), (0, 0));
         let seen = within_five_minutes(Answer::Head, Answer::Nothing).await;
         assert!((8..=12).contains(&seen.lists), "{}", seen.lists);
-        assert!(!seen.events.contains(&WatchEvent::ListDone));
+        assert!(!seen.events.contains(&WatchEvent::ListDone(Scope::all())));
     }
 
     #[tokio::test(start_paused = true)]

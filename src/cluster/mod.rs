@@ -12,35 +12,42 @@ pub mod lease;
 mod listening;
 mod nesting;
 mod places;
+mod scope;
 pub mod tenancy;
+mod token;
 pub mod watch;
-
-use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::api::AWSAssumeRoleStatus;
+use crate::credentials::ServiceAccountToken;
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
 use crate::spec::{Resource, ResourceKey, ResourceVersion};
 pub use error::ClusterError;
 pub use event::Event;
+pub use scope::Scope;
 pub use tenancy::{NamespaceEvent, ObservedNamespace, ObservedPolicy, PolicyEvent, TenancyEvent};
 
 /// What the operator does in the cluster. Each call is made once: when to try again is the caller's business.
 pub trait Cluster: Send + Sync + 'static {
-    /// The resources, from a full list onwards. The stream never ends: failures are dealt with behind it.
+    /// What there is a watch on: all namespaces, or each of some.
+    fn scopes(&self) -> Vec<Scope> {
+        vec![Scope::all()]
+    }
+
+    /// The resources of all scopes, from a full list of each onwards. The stream never ends: failures are dealt with behind it, and one scope's
+    /// hold up no other.
     fn watch(&self) -> BoxStream<'static, WatchEvent>;
 
-    /// The Secrets that the operator has written, without their content, from a full list onwards. It never ends either.
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent>;
+    /// The Secrets of one scope that the operator has written, without their content, from a full list onwards. It never ends either.
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent>;
 
     /// The policies, from a full list onwards. It never ends, and tells of failures too.
     fn watch_policies(&self) -> BoxStream<'static, PolicyEvent>;
 
-    /// The labels of the namespaces in which the operator works, from full lists onwards: one of all of them, or one for each name. It never
-    /// ends either.
-    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)>;
+    /// The labels of the namespaces of all scopes, from a full list of each onwards. It never ends either.
+    fn watch_namespaces(&self) -> BoxStream<'static, (Scope, NamespaceEvent)>;
 
     /// The Secret of that name, without its content, or nothing.
     ///
@@ -117,6 +124,16 @@ pub trait Cluster: Send + Sync + 'static {
         resource: &'a ResourceKey,
     ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>>;
 
+    /// A token of a ServiceAccount, for AWS alone.
+    ///
+    /// # Errors
+    /// [`ClusterError::Gone`] when there is no such ServiceAccount, [`ClusterError::Forbidden`] when the operator may not ask for tokens.
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>>;
+
     /// Publishes an event of a resource. Gives the name of the object.
     ///
     /// # Errors
@@ -142,14 +159,14 @@ pub trait Cluster: Send + Sync + 'static {
 /// What happened to the resources.
 #[derive(Clone, Debug, PartialEq)]
 pub enum WatchEvent {
-    /// The API server was heard, whatever it said.
-    Heard,
-    /// A full list begins, at the start or after the watch was lost.
-    ListStarted,
-    /// One resource of the list.
+    /// The API server was heard by the watch on that scope, whatever it said.
+    Heard(Scope),
+    /// A full list of a scope begins, at the start or after the watch was lost.
+    ListStarted(Scope),
+    /// One resource of the list of the scope that it is in.
     Listed(Resource),
-    /// The list is complete: what was not in it is gone.
-    ListDone,
+    /// The list of a scope is complete: what of the scope was not in it is gone.
+    ListDone(Scope),
     /// A resource was made or changed.
     Applied(Resource),
     /// A resource is gone.
@@ -159,14 +176,14 @@ pub enum WatchEvent {
 /// What happened to the Secrets that the operator has written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum SecretEvent {
-    /// The API server was heard, whatever it said.
-    Heard,
-    /// A full list begins.
-    ListStarted,
-    /// One Secret of the list.
+    /// The API server was heard by the watch on that scope, whatever it said.
+    Heard(Scope),
+    /// A full list of a scope begins.
+    ListStarted(Scope),
+    /// One Secret of the list of the scope that it is in.
     Listed(Box<ObservedSecret>),
-    /// The list is complete.
-    ListDone,
+    /// The list of a scope is complete.
+    ListDone(Scope),
     /// A Secret was made or changed.
     Applied(Box<ObservedSecret>),
     /// A Secret is gone, or has lost the label by which it is watched.

@@ -16,6 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use tracing::warn;
 
+use super::Scope;
 use super::guarded::Guarded;
 use super::listening::listening;
 use super::watch::{Pauses, configuration};
@@ -72,20 +73,23 @@ type WatchedPolicy = Guarded<AWSAssumeRolePolicy, AWSAssumeRolePolicySpec, Ignor
 /// Watches the policies.
 pub(super) fn policies(client: Client) -> BoxStream<'static, PolicyEvent> {
     let (client, heard) = listening(client);
-    let events = events("policies", Api::<WatchedPolicy>::all(client), configuration(), |policy| {
-        ObservedPolicy {
+    let events = events(
+        "policies",
+        Api::<WatchedPolicy>::all(client),
+        configuration(),
+        |policy| ObservedPolicy {
             name: policy.name_any().into(),
             spec: policy.spec.map(Box::new),
-        }
-    });
+        },
+    );
     stream::select(heard.map(|()| TenancyEvent::Heard), events).boxed()
 }
 
-/// Watches the labels of all namespaces, or of those of these names, each by itself: a right that is about names goes no further.
-pub(super) fn namespaces(client: &Client, names: &[Arc<str>]) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
-    let one = |name: Option<Arc<str>>| {
+/// Watches the labels of the namespaces of each scope by itself: a right that is about names goes no further.
+pub(super) fn namespaces(client: &Client, scopes: &[Scope]) -> BoxStream<'static, (Scope, NamespaceEvent)> {
+    let each = scopes.iter().cloned().map(|scope| {
         let (client, heard) = listening(client.clone());
-        let configuration = match &name {
+        let configuration = match scope.namespace() {
             None => configuration(),
             Some(name) => configuration().fields(&format!("metadata.name={name}")),
         };
@@ -95,13 +99,10 @@ pub(super) fn namespaces(client: &Client, names: &[Arc<str>]) -> BoxStream<'stat
             labels: std::mem::take(namespace.labels_mut()),
         });
         stream::select(heard.map(|()| TenancyEvent::Heard), events)
-            .map(move |event| (name.clone(), event))
+            .map(move |event| (scope.clone(), event))
             .boxed()
-    };
-    match names.is_empty() {
-        true => one(None),
-        false => stream::select_all(names.iter().cloned().map(|name| one(Some(name)))).boxed(),
-    }
+    });
+    stream::select_all(each).boxed()
 }
 
 fn events<K, T>(
@@ -115,23 +116,25 @@ where
     T: Send + 'static,
 {
     let mut log = FailureLog::default();
-    kube_watcher(api, configuration).backoff(Pauses::default()).filter_map(move |result| {
-        ready(Some(match result {
-            Ok(Event::Init) => TenancyEvent::ListStarted,
-            Ok(Event::InitApply(object)) => TenancyEvent::Listed(read(object)),
-            Ok(Event::InitDone) => TenancyEvent::ListDone,
-            Ok(Event::Apply(object)) => TenancyEvent::Applied(read(object)),
-            Ok(Event::Delete(object)) => TenancyEvent::Deleted(object.name_any().into()),
-            Err(error) if is_not_found(&error) => TenancyEvent::NotInstalled,
-            Err(error) => {
-                let error = error.to_string();
-                if log.is_news(&error) {
-                    warn!(error, "the watch on the {what} failed and is set up again");
+    kube_watcher(api, configuration)
+        .backoff(Pauses::default())
+        .filter_map(move |result| {
+            ready(Some(match result {
+                Ok(Event::Init) => TenancyEvent::ListStarted,
+                Ok(Event::InitApply(object)) => TenancyEvent::Listed(read(object)),
+                Ok(Event::InitDone) => TenancyEvent::ListDone,
+                Ok(Event::Apply(object)) => TenancyEvent::Applied(read(object)),
+                Ok(Event::Delete(object)) => TenancyEvent::Deleted(object.name_any().into()),
+                Err(error) if is_not_found(&error) => TenancyEvent::NotInstalled,
+                Err(error) => {
+                    let error = error.to_string();
+                    if log.is_news(&error) {
+                        warn!(error, "the watch on the {what} failed and is set up again");
+                    }
+                    TenancyEvent::Failed(error)
                 }
-                TenancyEvent::Failed(error)
-            }
-        }))
-    })
+            }))
+        })
 }
 
 /// Whether the API server does not know the kind at all. One that is starting says so with another code.

@@ -2,22 +2,24 @@
 
 use std::future::ready;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as kube_watcher};
 use kube::{Api, Client};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::guarded::WatchedResource;
 use super::listening::{WATCH_SECONDS, listening};
-use super::{SecretEvent, WatchEvent};
+use super::{Scope, SecretEvent, WatchEvent};
 use crate::errors::FailureLog;
 use crate::secret::{MANAGED_BY_LABEL, ObservedSecret};
 use crate::spec::ResourceKey;
@@ -31,53 +33,96 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause. An API server that comes back is to be noticed within seconds.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 
+/// The longest pause while a namespace may not be watched. Many that are to be made later must not load the API server.
+const REFUSED_PAUSE: Duration = Duration::from_secs(10);
+
+/// How far apart the watches on several namespaces begin.
+const APART: Duration = Duration::from_millis(10);
+
 /// After so long without a failure the next one is the first again.
 const FORGIVEN: Duration = Duration::from_secs(15);
 
-/// Watches the resources of all namespaces.
-pub(super) fn resources(client: Client) -> BoxStream<'static, WatchEvent> {
+/// Watches the resources of each scope by itself. They do not all begin at the same moment, nor are they renewed at the same moment then.
+pub(super) fn resources(client: &Client, scopes: &[Scope]) -> BoxStream<'static, WatchEvent> {
+    let each = scopes.iter().zip(0..).map(|(scope, number)| {
+        let (client, scope) = (client.clone(), scope.clone());
+        let begin = async move {
+            sleep(APART * number).await;
+            resources_of(client, scope)
+        };
+        begin.flatten_stream().boxed()
+    });
+    stream::select_all(each).boxed()
+}
+
+fn resources_of(client: Client, scope: Scope) -> BoxStream<'static, WatchEvent> {
     let (client, heard) = listening(client);
-    let api: Api<WatchedResource> = Api::all(client);
+    let api: Api<WatchedResource> = match scope.namespace() {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
+    let pauses = Pauses::of(&scope);
+    let refused = pauses.refused.clone();
+    let hears = heard.map({
+        let scope = scope.clone();
+        move |()| WatchEvent::Heard(scope.clone())
+    });
     let mut log = FailureLog::default();
     let events = kube_watcher(api, configuration())
-        .backoff(Pauses::default())
+        .inspect_err(move |error| refused.note(error))
+        .backoff(pauses)
         .filter_map(move |result| {
             ready(match result {
-                Ok(event) => Some(resource_event(event)),
+                Ok(event) => Some(resource_event(&scope, event)),
                 Err(error) => {
                     let error = described(&error);
                     if log.is_news(&error) {
-                        warn!(error, "the watch on the resources failed and is set up again");
+                        let namespace = scope.namespace();
+                        warn!(
+                            namespace,
+                            error, "the watch on the resources failed and is set up again"
+                        );
                     }
                     None
                 }
             })
         });
-    stream::select(heard.map(|()| WatchEvent::Heard), events).boxed()
+    stream::select(hears, events).boxed()
 }
 
-/// Watches the Secrets that carry the operator's label, in all namespaces, as metadata only: their content is not sent.
-pub(super) fn secrets(client: Client) -> BoxStream<'static, SecretEvent> {
+/// Watches the Secrets of a scope that carry the operator's label, as metadata only: their content is not sent.
+pub(super) fn secrets(client: Client, scope: Scope) -> BoxStream<'static, SecretEvent> {
     let (client, heard) = listening(client);
-    let api: Api<PartialObjectMeta<Secret>> = Api::all(client);
+    let api: Api<PartialObjectMeta<Secret>> = match scope.namespace() {
+        Some(namespace) => Api::namespaced(client, namespace),
+        None => Api::all(client),
+    };
     let (label, value) = MANAGED_BY_LABEL;
     let labelled = configuration().labels(&format!("{label}={value}"));
+    let pauses = Pauses::of(&scope);
+    let refused = pauses.refused.clone();
+    let hears = heard.map({
+        let scope = scope.clone();
+        move |()| SecretEvent::Heard(scope.clone())
+    });
     let mut log = FailureLog::default();
     let events = kube_watcher(api, labelled)
-        .backoff(Pauses::default())
+        .inspect_err(move |error| refused.note(error))
+        .backoff(pauses)
         .filter_map(move |result| {
             ready(match result {
-                Ok(event) => Some(secret_event(event)),
+                Ok(event) => Some(secret_event(&scope, event)),
                 Err(error) => {
                     let error = error.to_string();
                     if log.is_news(&error) {
-                        warn!(error, "the watch on the Secrets failed and is set up again");
+                        let namespace = scope.namespace();
+                        warn!(namespace, error, "the watch on the Secrets failed and is set up again");
                     }
                     None
                 }
             })
         });
-    stream::select(heard.map(|()| SecretEvent::Heard), events).boxed()
+    stream::select(hears, events).boxed()
 }
 
 pub(super) fn configuration() -> watcher::Config {
@@ -89,6 +134,40 @@ pub(super) fn configuration() -> watcher::Config {
 pub(super) struct Pauses {
     failures: u32,
     last: Option<Instant>,
+    refused: Refused,
+}
+
+/// Whether the last failure was that the operator may not watch a namespace.
+#[derive(Clone, Default)]
+struct Refused {
+    is_namespace: bool,
+    last: Arc<AtomicBool>,
+}
+
+impl Pauses {
+    fn of(scope: &Scope) -> Self {
+        let refused = Refused {
+            is_namespace: scope.namespace().is_some(),
+            ..Refused::default()
+        };
+        Self {
+            refused,
+            ..Self::default()
+        }
+    }
+}
+
+impl Refused {
+    fn note(&self, error: &watcher::Error) {
+        let status = match error {
+            watcher::Error::InitialListFailed(kube::Error::Api(status))
+            | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+            | watcher::Error::WatchError(status) => Some(status),
+            _ => None,
+        };
+        let refused = self.is_namespace && status.is_some_and(|status| status.code == 403);
+        self.last.store(refused, Ordering::Relaxed);
+    }
 }
 
 impl Iterator for Pauses {
@@ -104,7 +183,11 @@ impl Iterator for Pauses {
         // Both watches fail at the same time. They need not come back at the same time.
         let share = RandomState::new().hash_one(self.failures) % 1000;
         let permille = 500 + u32::try_from(share / 2).unwrap_or_default();
-        Some(doubled.min(LONGEST_PAUSE) * permille / 1000)
+        let pause = match self.refused.last.load(Ordering::Relaxed) {
+            true => REFUSED_PAUSE,
+            false => doubled.min(LONGEST_PAUSE),
+        };
+        Some(pause * permille / 1000)
     }
 }
 
@@ -113,22 +196,22 @@ impl Backoff for Pauses {
     fn reset(&mut self) {}
 }
 
-fn secret_event(event: Event<PartialObjectMeta<Secret>>) -> SecretEvent {
+fn secret_event(scope: &Scope, event: Event<PartialObjectMeta<Secret>>) -> SecretEvent {
     let secret = |object: PartialObjectMeta<Secret>| Box::new(ObservedSecret::new(object.metadata));
     match event {
-        Event::Init => SecretEvent::ListStarted,
+        Event::Init => SecretEvent::ListStarted(scope.clone()),
         Event::InitApply(object) => SecretEvent::Listed(secret(object)),
-        Event::InitDone => SecretEvent::ListDone,
+        Event::InitDone => SecretEvent::ListDone(scope.clone()),
         Event::Apply(object) => SecretEvent::Applied(secret(object)),
         Event::Delete(object) => SecretEvent::Deleted(secret(object)),
     }
 }
 
-fn resource_event(event: Event<WatchedResource>) -> WatchEvent {
+fn resource_event(scope: &Scope, event: Event<WatchedResource>) -> WatchEvent {
     match event {
-        Event::Init => WatchEvent::ListStarted,
+        Event::Init => WatchEvent::ListStarted(scope.clone()),
         Event::InitApply(object) => WatchEvent::Listed(object.into_resource()),
-        Event::InitDone => WatchEvent::ListDone,
+        Event::InitDone => WatchEvent::ListDone(scope.clone()),
         Event::Apply(object) => WatchEvent::Applied(object.into_resource()),
         Event::Delete(object) => WatchEvent::Deleted(ResourceKey::of(&object)),
     }
@@ -147,20 +230,5 @@ fn described(error: &watcher::Error) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn an_api_server_that_comes_back_is_noticed_within_seconds() {
-        let mut pauses = Pauses::default();
-        let taken: Vec<_> = pauses.by_ref().take(50).collect();
-        assert!(taken[0] <= FIRST_PAUSE, "{taken:?}");
-        assert!(taken.iter().all(|pause| *pause <= LONGEST_PAUSE), "{taken:?}");
-        // And it is not asked all the time while it is away, although each attempt begins with an event.
-        pauses.reset();
-        let pause = pauses.next().unwrap();
-        assert!(pause >= LONGEST_PAUSE / 2, "{pause:?}");
-        tokio::time::advance(FORGIVEN + Duration::from_secs(1)).await;
-        assert!(pauses.next().unwrap() <= FIRST_PAUSE);
-    }
-}
+#[path = "watch_tests.rs"]
+mod tests;

@@ -1,5 +1,7 @@
 //! What a person can do about a failure, as far as it can be known.
 
+mod web_identity;
+
 use std::time::Duration;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -36,8 +38,21 @@ pub struct Circumstances<'a> {
     pub region: Option<&'a str>,
     /// Whether it was for a registry login, for which the operator narrows the session by a policy of its own.
     pub registry: bool,
+    /// Whose token it was made with, where it was not the operator's own credentials.
+    pub web_identity: Option<WebIdentity<'a>>,
     /// How much later it is for AWS than by the operator's clock.
     pub skew: SignedDuration,
+}
+
+/// A ServiceAccount, as AWS knows it by its token.
+#[derive(Clone, Copy, Debug)]
+pub struct WebIdentity<'a> {
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The name.
+    pub service_account: &'a str,
+    /// The URL of the cluster's issuer, where the token told it.
+    pub issuer: Option<&'a str>,
 }
 
 impl Circumstances<'_> {
@@ -56,6 +71,10 @@ pub fn for_aws(error: &AwsError, known: &Circumstances<'_>) -> String {
         .operator
         .map_or_else(|| "the operator's own role or user".to_owned(), Identity::principal);
     let answer = error.answer();
+    let of_web_identity = known.web_identity.as_ref();
+    if let Some(advice) = of_web_identity.and_then(|identity| web_identity::advice(error, identity, known)) {
+        return advice;
+    }
     match error {
         _ if answer.is_the_clock() || (answer.may_be_the_clock() && known.clocks_are_apart()) => about_clocks(known.skew),
         AwsError::AccessDenied(answer) if answer.operation == Operation::AssumeRole => format!(

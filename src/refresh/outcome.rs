@@ -123,6 +123,28 @@ pub enum Failure {
         /// What can be done about it.
         advice: String,
     },
+    /// The ServiceAccount that the spec names is not there.
+    #[error(
+        "there is no ServiceAccount {service_account} in the namespace {namespace}: create it, or correct spec.serviceAccountName. It will be \
+         tried again."
+    )]
+    NoServiceAccount {
+        /// Where it should be.
+        namespace: String,
+        /// Its name.
+        service_account: String,
+    },
+    /// The API server does not let the operator have a token of a ServiceAccount.
+    #[error(
+        "the API server gives no token of the ServiceAccount {service_account}: {message}. Set serviceAccountTokens.enabled to true in the \
+         values of the operator's chart, which lets it ask for tokens, or take spec.serviceAccountName out."
+    )]
+    NoToken {
+        /// The ServiceAccount.
+        service_account: String,
+        /// What the API server said.
+        message: String,
+    },
     /// The API server did not do its part.
     #[error("{0}")]
     Cluster(#[from] ClusterError),
@@ -164,7 +186,8 @@ impl Failure {
     pub fn reason(&self) -> Reason {
         match self {
             Self::InvalidSpec(InvalidSpec::Template(_)) | Self::Render(_) => Reason::TemplateError,
-            Self::InvalidSpec(_) | Self::Chained => Reason::InvalidRequest,
+            Self::InvalidSpec(_) | Self::Chained | Self::NoServiceAccount { .. } => Reason::InvalidRequest,
+            Self::NoToken { .. } => Reason::NotPermitted,
             Self::PolicyDenied { .. } => Reason::PolicyDenied,
             Self::SecretConflict { .. } => Reason::SecretConflict,
             Self::SecretTerminating(_) | Self::NamespaceTerminating | Self::Stopping(_) => Reason::Pending,

@@ -108,7 +108,12 @@ mod tests {
         for trigger in [Trigger::Created, Trigger::SpecChanged, Trigger::Requested] {
             assert_eq!(earliest_call(trigger, Some(last)), None);
         }
-        for trigger in [Trigger::SecretChanged, Trigger::PolicyChanged, Trigger::Due, Trigger::Retry] {
+        for trigger in [
+            Trigger::SecretChanged,
+            Trigger::PolicyChanged,
+            Trigger::Due,
+            Trigger::Retry,
+        ] {
             assert_eq!(earliest_call(trigger, Some(last)), Some(last + CALL_INTERVAL_MIN));
             assert_eq!(earliest_call(trigger, None), None);
         }

@@ -115,7 +115,10 @@ mod tests {
         assert_eq!(of(&until(200)), Withdrawal::LeaveUntil(at(200)));
         assert_eq!(of(&until(100)), Withdrawal::Empty);
         // One that does not say when they end holds something all the same.
-        assert_eq!(of(&secret("uid", &[(SPEC_HASH_ANNOTATION, "h".into())])), Withdrawal::Empty);
+        assert_eq!(
+            of(&secret("uid", &[(SPEC_HASH_ANNOTATION, "h".into())])),
+            Withdrawal::Empty
+        );
         // One that was emptied.
         assert_eq!(of(&secret("uid", &[])), Withdrawal::Leave);
     }

@@ -33,8 +33,5 @@ pub(super) fn render(logins: &[(&EcrRepositoryUrl, &RegistryLogin)]) -> SecretDa
         entries.insert(url.url.clone(), entry);
     }
     let config = json!({"auths": entries});
-    SecretData(BTreeMap::from([(
-        KEY.to_owned(),
-        config.to_string().into(),
-    )]))
+    SecretData(BTreeMap::from([(KEY.to_owned(), config.to_string().into())]))
 }

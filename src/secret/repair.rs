@@ -98,16 +98,26 @@ mod tests {
     fn an_emptied_secret_keeps_its_keys_and_says_nothing_of_credentials() {
         let fields = json!({"f:data": {".": {}, "f:credentials": {}, "f:.dockerconfigjson": {}}, "f:type": {}});
         let ours = json!([{"manager": "aws-assume-role", "operation": "Update", "fieldsType": "FieldsV1", "fieldsV1": fields}]);
-        let metadata = json!({"name": "s", "namespace": "team", "uid": "u", "resourceVersion": "7", "managedFields": ours});
+        let metadata =
+            json!({"name": "s", "namespace": "team", "uid": "u", "resourceVersion": "7", "managedFields": ours});
         let secret = ObservedSecret::new(serde_json::from_value(metadata).unwrap());
         let patch = Repair::emptying(&spec(Format::Map), &secret).patch(&secret);
-        assert_eq!(patch["data"], json!({"credentials": "", ".dockerconfigjson": "eyJhdXRocyI6e319"}));
+        assert_eq!(
+            patch["data"],
+            json!({"credentials": "", ".dockerconfigjson": "eyJhdXRocyI6e319"})
+        );
         let annotations = json!({"pincette.net/expiration": null, "pincette.net/spec-hash": null});
         assert_eq!(patch["metadata"]["annotations"], annotations);
-        assert_eq!((&patch["metadata"]["resourceVersion"], &patch["metadata"]["uid"]), (&json!("7"), &json!("u")));
+        assert_eq!(
+            (&patch["metadata"]["resourceVersion"], &patch["metadata"]["uid"]),
+            (&json!("7"), &json!("u"))
+        );
         // Of one that was wiped of its managed fields only the form is known.
         let wiped = ObservedSecret::default();
         let patch = Repair::emptying(&spec(Format::Map), &wiped).patch(&wiped);
-        assert_eq!(patch["data"], json!({"awsAccessKeyId": "", "awsSecretAccessKey": "", "awsSessionToken": ""}));
+        assert_eq!(
+            patch["data"],
+            json!({"awsAccessKeyId": "", "awsSecretAccessKey": "", "awsSessionToken": ""})
+        );
     }
 }

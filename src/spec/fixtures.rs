@@ -20,6 +20,7 @@ pub(crate) fn spec(format: Format) -> Spec {
     Spec {
         role: RoleReference::Name("r".into()),
         session: SessionRequest::default(),
+        service_account_name: None,
         region: None,
         duration: Duration::from_secs(900),
         refresh_before: None,

@@ -24,6 +24,7 @@ pub(super) fn spec_hash(spec: &AWSAssumeRoleSpec, session: &SessionRequest, form
         },
         duration_seconds: duration,
         session_name: &session.name,
+        service_account_name: spec.service_account_name.as_deref(),
         region: spec.region.as_deref(),
         session: spec
             .session
@@ -68,6 +69,8 @@ struct Dependencies<'a> {
     ecr_repository_urls: &'a [String],
     duration_seconds: i32,
     session_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_account_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

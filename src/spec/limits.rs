@@ -34,6 +34,12 @@ pub(super) fn check(spec: &AWSAssumeRoleSpec) -> Result<(), InvalidSpec> {
             URL_MAX,
             "512 characters",
         ),
+        (
+            "serviceAccountName",
+            spec.service_account_name.as_ref(),
+            253,
+            "253 characters",
+        ),
         ("region", spec.region.as_ref(), 64, "64 characters"),
         (
             "session.name",

@@ -40,6 +40,8 @@ pub struct Spec {
     pub role: RoleReference,
     /// What the session is to be beyond its role.
     pub session: SessionRequest,
+    /// The ServiceAccount to assume the role as, where it is not the operator that does.
+    pub service_account_name: Option<Box<str>>,
     /// Region of the STS endpoint, where the spec names one.
     pub region: Option<String>,
     /// How long a session lasts.
@@ -144,6 +146,16 @@ pub enum InvalidSpec {
     /// The session cannot be asked for so.
     #[error("spec.session.{0}")]
     Session(#[from] InvalidSession),
+    /// No name that a ServiceAccount can have.
+    #[error(
+        "spec.serviceAccountName is {0:?}: it must be a DNS subdomain name, of lower case letters, digits, '-' and '.'"
+    )]
+    ServiceAccountName(String),
+    /// A part of the session that `AssumeRoleWithWebIdentity` does not take.
+    #[error(
+        "spec.session.{0} does not go with spec.serviceAccountName, since AssumeRoleWithWebIdentity takes none: leave one of them out"
+    )]
+    WithServiceAccount(&'static str),
     /// No templates with `Template`.
     #[error("secretType Template needs spec.template.data: the Secret's keys, each with a Jinja template")]
     NoTemplate,
@@ -177,6 +189,7 @@ impl Spec {
         if let Some(region) = spec.region.as_ref().filter(|region| !names::is_region(region)) {
             return Err(InvalidSpec::Region(excerpt(region)));
         }
+        check_service_account(spec)?;
         let role = role(spec)?;
         let duration = spec.duration_seconds.unwrap_or(DEFAULT_DURATION);
         if !DURATION_RANGE.contains(&duration) {
@@ -195,6 +208,7 @@ impl Spec {
             spec_hash: hash::spec_hash(spec, &session, &format, duration),
             role,
             session,
+            service_account_name: spec.service_account_name.as_deref().map(Box::from),
             region: spec.region.clone(),
             duration: seconds(duration),
             refresh_before: spec.refresh_before_seconds.map(seconds),
@@ -217,6 +231,30 @@ fn role(spec: &AWSAssumeRoleSpec) -> Result<RoleReference, InvalidSpec> {
     match text.bytes().all(|byte| byte.is_ascii_graphic()) {
         true => Ok(role),
         false => Err(InvalidSpec::RoleCharacters(field, excerpt(text))),
+    }
+}
+
+/// Whether a ServiceAccount can have the name, and a session of it can be asked for as the spec says.
+/// <https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html>
+fn check_service_account(spec: &AWSAssumeRoleSpec) -> Result<(), InvalidSpec> {
+    let Some(name) = &spec.service_account_name else {
+        return Ok(());
+    };
+    if !names::is_object_name(name) {
+        return Err(InvalidSpec::ServiceAccountName(excerpt(name)));
+    }
+    let Some(session) = &spec.session else {
+        return Ok(());
+    };
+    let refused = [
+        ("tags", !session.tags.is_empty()),
+        ("transitiveTagKeys", !session.transitive_tag_keys.is_empty()),
+        ("externalId", session.external_id.is_some()),
+        ("sourceIdentity", session.source_identity.is_some()),
+    ];
+    match refused.into_iter().find(|(_, given)| *given) {
+        Some((field, _)) => Err(InvalidSpec::WithServiceAccount(field)),
+        None => Ok(()),
     }
 }
 

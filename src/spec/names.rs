@@ -16,6 +16,13 @@ pub fn is_object_name(text: &str) -> bool {
     text.len() <= SUBDOMAIN_MAX && text.split('.').all(part)
 }
 
+/// Whether a namespace can have that name: a DNS label.
+/// <https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names>
+#[must_use]
+pub fn is_namespace(text: &str) -> bool {
+    text.len() <= NAME_MAX && is_bounded(text, |b| b.is_ascii_lowercase() || b.is_ascii_digit(), b"-")
+}
+
 /// Whether a label can have that key: a name, behind a DNS subdomain if it has a prefix.
 /// <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set>
 pub(super) fn is_label_key(text: &str) -> bool {

@@ -15,6 +15,7 @@ pub(super) fn spec() -> AWSAssumeRoleSpec {
         session: None,
         template: None,
         secret_template: None,
+        service_account_name: None,
         suspend: None,
     }
 }
@@ -387,4 +388,58 @@ fn a_role_with_characters_that_none_has_is_refused_and_quoted() {
     let mut fine = spec();
     fine.role_name = Some("!odd~/path/my_role+=,.@-".into());
     assert!(parsed(&fine).is_ok());
+}
+
+#[test]
+fn a_service_account_counts_where_it_is_named() {
+    let named = hash(|spec| spec.service_account_name = Some("app".into()));
+    assert_ne!(named, hash(|_| ()));
+    assert_ne!(named, hash(|spec| spec.service_account_name = Some("other".into())));
+    let spec = AWSAssumeRoleSpec {
+        service_account_name: Some("app".into()),
+        ..spec()
+    };
+    assert_eq!(parsed(&spec).unwrap().service_account_name.as_deref(), Some("app"));
+}
+
+#[test]
+fn what_a_web_identity_cannot_have_is_refused_beside_a_service_account() {
+    let tag = || [("team".to_owned(), "blue".to_owned())].into();
+    for (field, session) in [
+        (
+            "tags",
+            SessionSpec {
+                tags: tag(),
+                ..SessionSpec::default()
+            },
+        ),
+        (
+            "externalId",
+            SessionSpec {
+                external_id: Some("an-id".into()),
+                ..SessionSpec::default()
+            },
+        ),
+        (
+            "sourceIdentity",
+            SessionSpec {
+                source_identity: Some("me".into()),
+                ..SessionSpec::default()
+            },
+        ),
+    ] {
+        let spec = AWSAssumeRoleSpec {
+            service_account_name: Some("app".into()),
+            session: Some(session),
+            ..spec()
+        };
+        assert_eq!(parsed(&spec), Err(InvalidSpec::WithServiceAccount(field)));
+    }
+    for name in ["", "../secrets/x", "My_App"] {
+        let spec = AWSAssumeRoleSpec {
+            service_account_name: Some(name.into()),
+            ..spec()
+        };
+        assert_eq!(parsed(&spec), Err(InvalidSpec::ServiceAccountName(name.into())));
+    }
 }

@@ -10,8 +10,8 @@ use tracing::Instrument;
 use super::metrics::Metrics;
 use super::spans;
 use crate::aws::error::Operation;
-use crate::aws::{AssumeRole, Aws, AwsError, Identity, Region};
-use crate::credentials::{Credentials, RegistryLogin, Session};
+use crate::aws::{AssumeRole, AssumeRoleWithWebIdentity, Aws, AwsError, Identity, Region};
+use crate::credentials::{Credentials, RegistryLogin, ServiceAccountToken, Session};
 use crate::spec::ecr::EcrEndpoint;
 
 /// An [`Aws`] whose calls show in traces and metrics.
@@ -63,6 +63,17 @@ impl Aws for MeasuredAws {
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
         let region = request.region.as_deref().map_or_else(|| self.region().name, Arc::from);
         self.measured(Operation::AssumeRole, region, self.aws.assume_role(request))
+            .boxed()
+    }
+
+    fn assume_role_with_web_identity<'a>(
+        &'a self,
+        request: &'a AssumeRoleWithWebIdentity,
+        token: &'a ServiceAccountToken,
+    ) -> BoxFuture<'a, Result<Session, AwsError>> {
+        let region = request.region.as_deref().map_or_else(|| self.region().name, Arc::from);
+        let call = self.aws.assume_role_with_web_identity(request, token);
+        self.measured(Operation::AssumeRoleWithWebIdentity, region, call)
             .boxed()
     }
 

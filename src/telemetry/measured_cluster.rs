@@ -9,7 +9,8 @@ use tracing::{Instrument, Span};
 
 use super::spans;
 use crate::api::AWSAssumeRoleStatus;
-use crate::cluster::{Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent};
+use crate::cluster::{Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent};
+use crate::credentials::ServiceAccountToken;
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
 use crate::spec::{ResourceKey, ResourceVersion};
 
@@ -56,19 +57,23 @@ fn within_unless_gone<'a, T: Send + 'a>(
 }
 
 impl Cluster for MeasuredCluster {
+    fn scopes(&self) -> Vec<Scope> {
+        self.0.scopes()
+    }
+
     fn watch(&self) -> BoxStream<'static, WatchEvent> {
         self.0.watch()
     }
 
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        self.0.watch_secrets()
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent> {
+        self.0.watch_secrets(scope)
     }
 
     fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
         self.0.watch_policies()
     }
 
-    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
+    fn watch_namespaces(&self) -> BoxStream<'static, (Scope, NamespaceEvent)> {
         self.0.watch_namespaces()
     }
 
@@ -136,6 +141,17 @@ impl Cluster for MeasuredCluster {
         resource: &'a ResourceKey,
     ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
         within_unless_gone(spans::resource_read(), self.0.resource_version(resource))
+    }
+
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>> {
+        within(
+            spans::service_account_token(name),
+            self.0.service_account_token(namespace, name),
+        )
     }
 
     fn create_event<'a>(

@@ -197,6 +197,7 @@ mod tests {
             },
             rulings: [("permitted", 2), ("unlisted", 1), ("denied", 0), ("unknown", 0)],
             watches: [("resources", at(90).unwrap()), ("secrets", at(95).unwrap())],
+            unlisted_scopes: 2,
             resources: resources.collect(),
         }
     }
@@ -215,6 +216,7 @@ mod tests {
             r#"aws_assume_role_refreshes_total{outcome="issued",reason="Issued"} 1"#,
             r#"aws_assume_role_refresh_duration_seconds_bucket{outcome="issued",le="0.05"} 1"#,
             "aws_assume_role_clock_skew_seconds -3",
+            "aws_assume_role_unwatched_namespaces 2",
             "aws_assume_role_actors 2",
             "aws_assume_role_gate_waiting 4",
             "aws_assume_role_gate_in_flight 2",

@@ -17,8 +17,11 @@ pub struct Snapshot {
     pub skew_seconds: i64,
     /// The gate before AWS.
     pub gate: GateStanding,
-    /// When each watch was last heard, or began, by AWS's clock. The names are those of the metric.
+    /// When each watch was last heard, or began, by AWS's clock; of several on the same kind the one that has been silent for longest. The
+    /// names are those of the metric.
     pub watches: [(&'static str, Timestamp); 2],
+    /// How many of the namespaces that are watched each by itself have not been listed yet, for want of rights or since they are not there.
+    pub unlisted_scopes: usize,
     /// What the policies say of the resources, each word with how many it is said of.
     pub rulings: [(&'static str, usize); 4],
     /// The resources.

@@ -116,6 +116,7 @@ macro_rules! api_call {
             http.request.method = $method,
             http.response.status_code = Empty,
             k8s.secret.name = Empty,
+            k8s.serviceaccount.name = Empty,
             error.type = Empty,
             otel.status_code = Empty,
             otel.status_description = Empty,
@@ -151,6 +152,14 @@ pub fn secret_delete(secret: &str) -> Span {
 #[must_use]
 pub fn resource_read() -> Span {
     api_call!("resource.read", "GET")
+}
+
+/// The request for a token of a ServiceAccount.
+#[must_use]
+pub fn service_account_token(service_account: &str) -> Span {
+    let span = api_call!("serviceaccount.token", "POST");
+    span.record("k8s.serviceaccount.name", service_account);
+    span
 }
 
 /// A write of the status.

@@ -81,6 +81,11 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
         text.labelled(name, "watch", watch, seconds(moment));
     }
     text.single(
+        "aws_assume_role_unwatched_namespaces",
+        "Of the namespaces that are watched, those that could not be listed yet. One that stands for all counts as one.",
+        snapshot.unlisted_scopes,
+    );
+    text.single(
         "aws_assume_role_actors",
         "Role actors, at work or at rest.",
         snapshot.actors,

@@ -68,10 +68,7 @@ impl Weather {
 
 impl Inner {
     fn meet(&mut self, request: &Request, record: &Record) -> Option<Fault> {
-        let role_arn = match request {
-            Request::AssumeRole(asked) => Some(asked.role_arn.clone()),
-            _ => None,
-        };
+        let role_arn = request.role_arn().map(str::to_owned);
         if let Some(role_arn) = &role_arn {
             self.asked.push(Asked {
                 at: record.now(),

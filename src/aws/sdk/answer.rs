@@ -20,6 +20,7 @@ use tracing::Span;
 use super::CALL_TIMEOUT;
 use crate::aws::AwsError;
 use crate::aws::error::{Answer, Operation};
+use crate::credentials::{Credentials, Session};
 use crate::errors::{causes, chain_of};
 
 /// Reads what time it is for AWS from the `Date` of its answer, and records the answer's status and the request's id on the span of the
@@ -82,6 +83,27 @@ pub(super) fn senseless(operation: Operation, what: &str) -> AwsError {
         request_id: None,
         retry_after: None,
         date: None,
+    })
+}
+
+/// The session that an answer of success holds.
+pub(super) fn session_of(
+    operation: Operation,
+    given: Option<&aws_sdk_sts::types::Credentials>,
+    answered: Option<Timestamp>,
+) -> Result<Session, AwsError> {
+    let given = given.ok_or_else(|| senseless(operation, "no credentials"))?;
+    if given.access_key_id().is_empty() || given.secret_access_key().is_empty() || given.session_token().is_empty() {
+        return Err(senseless(operation, "credentials with an empty part"));
+    }
+    Ok(Session {
+        credentials: Credentials {
+            access_key_id: given.access_key_id().into(),
+            secret_access_key: given.secret_access_key().into(),
+            session_token: given.session_token().into(),
+        },
+        expiration: timestamp(given.expiration()).ok_or_else(|| senseless(operation, "an expiration out of range"))?,
+        answered,
     })
 }
 

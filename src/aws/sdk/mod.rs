@@ -5,10 +5,12 @@
 //! know that AWS refused them.
 
 mod answer;
+mod chain;
 mod endpoint;
 mod http;
 mod provider;
 mod region;
+mod web_identity;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,13 +26,13 @@ use base64::prelude::BASE64_STANDARD;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use self::answer::{Answered, from_sdk, senseless, timestamp};
+use self::answer::{Answered, from_sdk, senseless, session_of, timestamp};
 pub use self::http::InvalidSetting;
 use self::provider::{OperatorCredentials, Standing};
 use self::region::CurrentRegion;
 use super::error::Operation;
-use super::{AssumeRole, Aws, AwsError, Identity, Region};
-use crate::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
+use super::{AssumeRole, AssumeRoleWithWebIdentity, Aws, AwsError, Identity, Region};
+use crate::credentials::{Credentials, ExposeSecret, RegistryLogin, ServiceAccountToken, Session};
 use crate::fence::Fence;
 use crate::spec::ecr::EcrEndpoint;
 
@@ -53,11 +55,12 @@ pub struct SdkAws {
 
 impl SdkAws {
     /// Sets the clients up from AWS's own environment variables, profiles and instance metadata. Asks nobody for credentials yet. Each call
-    /// passes the fence, but for those by which the operator finds its own credentials and its Region.
+    /// passes the fence, but for those by which the operator finds its own credentials and its Region. Instance metadata is asked for
+    /// credentials only if it may be; the Region may come from there in any case.
     ///
     /// # Errors
     /// When a proxy or a bundle of certificates is set and cannot be used: without it the calls would go where they must not.
-    pub async fn from_environment(fence: Fence) -> Result<Self, InvalidSetting> {
+    pub async fn from_environment(fence: Fence, instance_metadata: bool) -> Result<Self, InvalidSetting> {
         let http_client = http::client()?;
         let region = CurrentRegion::find(http_client.clone()).await;
         let config = aws_config::defaults(BehaviorVersion::latest())
@@ -72,7 +75,7 @@ impl SdkAws {
             )
             .load()
             .await;
-        let credentials = OperatorCredentials::from_environment(http_client, region.clone());
+        let credentials = OperatorCredentials::from_environment(http_client, region.clone(), instance_metadata);
         Ok(Self::with(&config, region, credentials))
     }
 
@@ -117,6 +120,15 @@ impl SdkAws {
         error
     }
 
+    /// What is other than usual where a call to STS names a Region.
+    fn sts_in(&self, region: Option<&str>) -> aws_sdk_sts::config::Builder {
+        let region = match region {
+            Some(region) => aws_sdk_sts::config::Region::new(region.to_owned()),
+            None => sdk_region(&self.region.get()),
+        };
+        aws_sdk_sts::config::Builder::new().region(region)
+    }
+
     async fn ask_identity(&self) -> Result<Identity, AwsError> {
         let operation = Operation::GetCallerIdentity;
         let answered = Answered::default();
@@ -125,7 +137,7 @@ impl SdkAws {
             .get_caller_identity()
             .customize()
             .interceptor(answered.clone())
-            .config_override(aws_sdk_sts::config::Builder::new().region(sdk_region(&self.region.get())));
+            .config_override(self.sts_in(None));
         let output = match call.send().await {
             Ok(output) => output,
             Err(error) => {
@@ -166,11 +178,7 @@ impl SdkAws {
             .set_source_identity(session.source_identity.clone())
             .customize()
             .interceptor(answered.clone());
-        let region = match &request.region {
-            Some(region) => aws_sdk_sts::config::Region::new(region.clone()),
-            None => sdk_region(&self.region.get()),
-        };
-        let call = call.config_override(aws_sdk_sts::config::Builder::new().region(region));
+        let call = call.config_override(self.sts_in(request.region.as_deref()));
         let output = match call.send().await {
             Ok(output) => output,
             Err(error) => {
@@ -178,23 +186,7 @@ impl SdkAws {
                 return Err(self.judge_credentials(request.region.is_none(), error));
             }
         };
-        let given = output
-            .credentials()
-            .ok_or_else(|| senseless(operation, "no credentials"))?;
-        if given.access_key_id().is_empty() || given.secret_access_key().is_empty() || given.session_token().is_empty()
-        {
-            return Err(senseless(operation, "credentials with an empty part"));
-        }
-        Ok(Session {
-            credentials: Credentials {
-                access_key_id: given.access_key_id().into(),
-                secret_access_key: given.secret_access_key().into(),
-                session_token: given.session_token().into(),
-            },
-            expiration: timestamp(given.expiration())
-                .ok_or_else(|| senseless(operation, "an expiration out of range"))?,
-            answered: answered.time(),
-        })
+        session_of(operation, output.credentials(), answered.time())
     }
 
     async fn ask_registry_login(
@@ -269,6 +261,14 @@ impl Aws for SdkAws {
 
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {
         self.ask_session(request).boxed()
+    }
+
+    fn assume_role_with_web_identity<'a>(
+        &'a self,
+        request: &'a AssumeRoleWithWebIdentity,
+        token: &'a ServiceAccountToken,
+    ) -> BoxFuture<'a, Result<Session, AwsError>> {
+        self.ask_session_of_service_account(request, token).boxed()
     }
 
     fn registry_login<'a>(

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use aws_config::BehaviorVersion;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
@@ -17,6 +16,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::chain;
 use super::region::CurrentRegion;
 use super::sdk_region;
 use crate::errors::chain_of;
@@ -55,7 +55,12 @@ pub(super) struct OperatorCredentials {
 /// Where credentials come from.
 enum Source {
     /// AWS's own variables, files and endpoints.
-    Environment(SharedHttpClient, CurrentRegion),
+    Environment {
+        http_client: SharedHttpClient,
+        region: CurrentRegion,
+        /// Whether instance metadata is among them.
+        instance_metadata: bool,
+    },
     /// A provider that is given.
     Fixed(Option<SharedCredentialsProvider>),
 }
@@ -117,9 +122,17 @@ enum Next {
 }
 
 impl OperatorCredentials {
-    /// Those that the SDK's chain of providers finds.
-    pub(super) fn from_environment(http_client: SharedHttpClient, region: CurrentRegion) -> Self {
-        Self::of(Source::Environment(http_client, region))
+    /// Those that the SDK's chain of providers finds, with instance metadata or without.
+    pub(super) fn from_environment(
+        http_client: SharedHttpClient,
+        region: CurrentRegion,
+        instance_metadata: bool,
+    ) -> Self {
+        Self::of(Source::Environment {
+            http_client,
+            region,
+            instance_metadata,
+        })
     }
 
     /// Those of a provider.
@@ -248,13 +261,16 @@ impl OperatorCredentials {
     /// The provider, set up anew.
     async fn provider(&self) -> Option<SharedCredentialsProvider> {
         match &self.source {
-            Source::Environment(http_client, region) => {
-                let config = aws_config::defaults(BehaviorVersion::latest())
-                    .http_client(http_client.clone())
-                    .region(sdk_region(&region.get()))
-                    .load()
-                    .await;
-                config.credentials_provider()
+            Source::Environment {
+                http_client,
+                region,
+                instance_metadata,
+            } => {
+                let (http_client, region) = (http_client.clone(), sdk_region(&region.get()));
+                match instance_metadata {
+                    true => chain::whole(http_client, region).await,
+                    false => Some(chain::without_instance_metadata(http_client, region).await),
+                }
             }
             Source::Fixed(provider) => provider.clone(),
         }

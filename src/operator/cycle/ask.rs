@@ -12,7 +12,7 @@ use super::Cycle;
 use crate::aws::gate::{Entry, Pass, Quota, Verdict};
 use crate::aws::{AssumeRole, AwsError};
 use crate::clock::{Clock, Reading};
-use crate::refresh::advice::{self, CHAINED_SESSION_MAX, Circumstances};
+use crate::refresh::advice::{self, CHAINED_SESSION_MAX, Circumstances, WebIdentity};
 use crate::refresh::outcome::Failure;
 use crate::refresh::pace::{class, earliest_call};
 use crate::refresh::plan::{IssueReason, Plan, plan};
@@ -64,7 +64,7 @@ impl Cycle {
                     .arn_of(&spec.role)
             }
         };
-        if spec.duration > CHAINED_SESSION_MAX {
+        if spec.duration > CHAINED_SESSION_MAX && spec.service_account_name.is_none() {
             let identity = aws.identity().await;
             if identity
                 .map_err(|error| refused(error, &*self.context.clock))?
@@ -93,20 +93,7 @@ impl Cycle {
         if !matches!(plan(self.situation(spec), observed), Plan::Issue(_)) {
             return Ok(None);
         }
-        // The last moment: a policy may have changed while this waited.
-        self.check_permission(spec).await?;
-        let asked = Instant::now();
-        self.memory.last_call = Some(asked);
-        let session = aws.assume_role(&request).await;
-        pass.tell(verdict(session.as_ref().err()));
-        self.measure_skew(match &session {
-            Ok(session) => session.answered,
-            Err(error) => error.answer().date,
-        });
-        let session = match session {
-            Ok(session) => session,
-            Err(error) => return Err(self.advised(error, spec, &request).await),
-        };
+        let (asked, session) = self.session(spec, &request, pass).await?;
         // Counted back from the answer by a clock that does not jump. In whole seconds, as it is written down, so that the same times follow
         // from it after a restart.
         let issued = whole_seconds(earlier(self.context.now(), asked.elapsed()));
@@ -123,7 +110,7 @@ impl Cycle {
             pass.tell(verdict(login.as_ref().err()));
             match login {
                 Ok(login) => logins.insert(endpoint.region, login),
-                Err(error) => return Err(self.advised(error, spec, &request).await),
+                Err(error) => return Err(self.advised(error, spec, &request, None).await),
             };
         }
         let token_ends: Vec<_> = logins.values().filter_map(|login| login.expiration).collect();
@@ -188,7 +175,7 @@ impl Cycle {
     }
 
     /// An answer of AWS told the time.
-    fn measure_skew(&self, answered: Option<Timestamp>) {
+    pub(super) fn measure_skew(&self, answered: Option<Timestamp>) {
         if let Some(answered) = answered {
             let received = Reading::of(&*self.context.clock);
             self.context.skew.measure(answered, received);
@@ -196,8 +183,15 @@ impl Cycle {
     }
 
     /// A refusal with what can be done about it. Who the operator is makes the advice exact; it is not worth failing for.
-    async fn advised(&self, error: AwsError, spec: &Spec, request: &AssumeRole) -> Failure {
+    pub(super) async fn advised(
+        &self,
+        error: AwsError,
+        spec: &Spec,
+        request: &AssumeRole,
+        web_identity: Option<WebIdentity<'_>>,
+    ) -> Failure {
         let needs_identity = match &error {
+            _ if web_identity.is_some() => false,
             AwsError::AccessDenied(_) | AwsError::NotPermitted(_) => true,
             AwsError::NoIdentity(answer) => answer.is_unknown_key(),
             _ => false,
@@ -215,6 +209,7 @@ impl Cycle {
             operator: identity.as_ref(),
             region: request.region.as_deref(),
             registry: matches!(spec.format, Format::EcrDockerConfigJson(_)),
+            web_identity,
             skew,
         };
         let error = match &identity {
@@ -237,7 +232,7 @@ fn account_of(arn: &str) -> Option<String> {
     arn.split(':').nth(4).map(str::to_owned)
 }
 
-fn verdict(error: Option<&AwsError>) -> Verdict {
+pub(super) fn verdict(error: Option<&AwsError>) -> Verdict {
     match error {
         None | Some(AwsError::AccessDenied(_) | AwsError::NotPermitted(_) | AwsError::InvalidRequest(_)) => {
             Verdict::Taken

@@ -6,6 +6,7 @@ mod ask;
 mod memory;
 mod policy;
 mod secret;
+mod session;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -347,6 +348,8 @@ fn log(outcome: &Outcome) {
 mod policy_tests;
 #[cfg(test)]
 mod registry_tests;
+#[cfg(test)]
+mod service_account_tests;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

@@ -22,7 +22,11 @@ impl Cycle {
     /// Why the role is not permitted, if that is known. What is not known takes nothing away: it is asked again before AWS is.
     pub(super) async fn denial(&mut self, spec: &Spec) -> Option<Denial> {
         let aws = self.context.aws.clone();
-        let ruling = self.context.boundary.ask(&*aws, &self.resource.key.namespace, spec).await;
+        let ruling = self
+            .context
+            .boundary
+            .ask(&*aws, &self.resource.key.namespace, spec)
+            .await;
         self.unlisted = matches!(ruling, Ok(Ruling::Unlisted));
         match ruling {
             Ok(Ruling::Denied(denial)) => Some(denial),
@@ -41,7 +45,11 @@ impl Cycle {
     /// Whether AWS may be asked.
     pub(super) async fn check_permission(&self, spec: &Spec) -> Result<(), Failure> {
         let aws = self.context.aws.clone();
-        let ruling = self.context.boundary.ask(&*aws, &self.resource.key.namespace, spec).await;
+        let ruling = self
+            .context
+            .boundary
+            .ask(&*aws, &self.resource.key.namespace, spec)
+            .await;
         match ruling.map_err(|error| refused(error, &*self.context.clock))? {
             Ruling::Permitted | Ruling::Unlisted => Ok(()),
             Ruling::Held(why) => Err(Failure::PoliciesUnknown(why)),

@@ -46,15 +46,31 @@ async fn aws_is_not_asked_for_what_no_policy_permits() {
     permit_nothing(&world);
     let report = first(&world, &plain()).await;
     assert_eq!((world.aws.calls(), world.cluster.secret("secret")), (0, None));
-    assert_eq!(condition(&world.cluster, ConditionType::Ready), said("False", Reason::PolicyDenied));
-    assert_eq!(condition(&world.cluster, ConditionType::Refreshed), said("False", Reason::PolicyDenied));
+    assert_eq!(
+        condition(&world.cluster, ConditionType::Ready),
+        said("False", Reason::PolicyDenied)
+    );
+    assert_eq!(
+        condition(&world.cluster, ConditionType::Refreshed),
+        said("False", Reason::PolicyDenied)
+    );
     assert_eq!(report.event.as_ref().unwrap().reason, "RefreshFailed");
-    assert!(report.event.as_ref().unwrap().note.contains("arn:aws:iam::123456789012:role/r"));
+    assert!(
+        report
+            .event
+            .as_ref()
+            .unwrap()
+            .note()
+            .contains("arn:aws:iam::123456789012:role/r")
+    );
     // Only a policy can help, and the supervisor tells of that.
     assert_eq!(report.memory.next, None);
     permit(&world, ANY);
     again(&world, &report).await;
-    assert_eq!(condition(&world.cluster, ConditionType::Ready), said("True", Reason::Issued));
+    assert_eq!(
+        condition(&world.cluster, ConditionType::Ready),
+        said("True", Reason::Issued)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,16 +101,25 @@ async fn withdrawn_credentials_stay_until_they_end_and_the_message_says_how_to_e
     world.cluster.take_calls();
     let report = again(&world, &report).await;
     assert_eq!(world.cluster.take_calls(), [Call::Status]);
-    assert_eq!(condition(&world.cluster, ConditionType::Ready), said("True", Reason::Issued));
+    assert_eq!(
+        condition(&world.cluster, ConditionType::Ready),
+        said("True", Reason::Issued)
+    );
     assert_eq!(report.memory.next.unwrap().at, at(900));
-    let message = failure(again(&world, &report).await).to_string();
-    assert!(message.contains("aws:TokenIssueTime") && message.contains(&at(900).to_string()), "{message}");
+    let message = world.cluster.status().conditions[1].message.clone();
+    assert!(
+        message.contains("aws:TokenIssueTime") && message.contains(&at(900).to_string()),
+        "{message}"
+    );
     pass(900).await;
     let report = again(&world, &report).await;
     assert_eq!(world.cluster.take_calls(), [Call::Repair, Call::Status]);
     let emptied = world.cluster.secret("secret").unwrap();
     assert!(emptied.is_emptied());
-    assert_eq!(condition(&world.cluster, ConditionType::Ready), said("False", Reason::PolicyDenied));
+    assert_eq!(
+        condition(&world.cluster, ConditionType::Ready),
+        said("False", Reason::PolicyDenied)
+    );
     // Once, also after a restart.
     let report = super::tests::cycle(&world, &plain(), Trigger::Created, restarted(&report)).await;
     assert_eq!(world.cluster.take_calls(), [Call::Observe, Call::Status]);
@@ -114,7 +139,10 @@ async fn or_the_secret_is_deleted_at_once() {
     let report = again(&world, &report).await;
     assert_eq!(world.cluster.take_calls(), [Call::Delete, Call::Status]);
     assert_eq!(world.cluster.secret("secret"), None);
-    assert_eq!(condition(&world.cluster, ConditionType::Ready), said("False", Reason::PolicyDenied));
+    assert_eq!(
+        condition(&world.cluster, ConditionType::Ready),
+        said("False", Reason::PolicyDenied)
+    );
     let message = failure(again(&world, &report).await).to_string();
     assert!(message.contains("aws:TokenIssueTime"), "{message}");
 }
@@ -163,7 +191,9 @@ async fn a_foreign_secret_is_left_alone_whatever_is_withdrawn() {
 #[tokio::test(start_paused = true)]
 async fn credentials_that_could_not_be_written_are_not_written_after_they_were_withdrawn() {
     let world = world_with(Tenancy::default()).await;
-    world.cluster.fail(Call::Create, [crate::operator::fixtures::unavailable()]);
+    world
+        .cluster
+        .fail(Call::Create, [crate::operator::fixtures::unavailable()]);
     let report = first(&world, &plain()).await;
     assert!(report.memory.unwritten.is_some());
     permit_nothing(&world);
@@ -191,6 +221,11 @@ async fn a_namespace_has_an_external_id_of_its_own_where_the_cluster_has_a_name(
         held: None,
     });
     first(&world, &resource(own)).await;
-    let ids: Vec<_> = world.aws.requests().into_iter().map(|request| request.session.external_id).collect();
+    let ids: Vec<_> = world
+        .aws
+        .requests()
+        .into_iter()
+        .map(|request| request.session.external_id)
+        .collect();
     assert_eq!(ids, [Some("k8s:prod:team".to_owned()), Some("agreed".to_owned())]);
 }

@@ -2,7 +2,7 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::cluster::lease::LeaseRecord;
-use crate::cluster::{SecretEvent, WatchEvent};
+use crate::cluster::{Scope, SecretEvent, WatchEvent};
 use crate::operator::fixtures::{Fate, MemoryLeases, Reply, World, pass, settle};
 use crate::operator::supervisor::Supervisor;
 use crate::spec::Format;
@@ -52,11 +52,11 @@ impl Replica {
     }
 
     async fn list(&self) {
-        self.world.cluster.tell(WatchEvent::ListStarted);
+        self.world.cluster.tell(WatchEvent::ListStarted(Scope::all()));
         self.world.cluster.tell(WatchEvent::Listed(resource(spec(Format::Map))));
-        self.world.cluster.tell(WatchEvent::ListDone);
-        self.world.cluster.tell_secret(SecretEvent::ListStarted);
-        self.world.cluster.tell_secret(SecretEvent::ListDone);
+        self.world.cluster.tell(WatchEvent::ListDone(Scope::all()));
+        self.world.cluster.tell_secret(SecretEvent::ListStarted(Scope::all()));
+        self.world.cluster.tell_secret(SecretEvent::ListDone(Scope::all()));
         settle().await;
     }
 

@@ -171,11 +171,12 @@ impl SupervisorState {
         }
         self.names.insert(name_of(&resource.key), uid.clone());
         self.expect_secret(&resource);
+        let namespace = resource.key.namespace.clone();
         let mut child = Child::new(resource, &status);
         child.rule(&self.context.boundary, self.context.aws.known_identity().as_ref());
         let can_wait = child.can_wait(self.context.now());
         self.children.insert(uid.clone(), child);
-        if self.takes_up() || (self.takes_up_urgent() && !can_wait) {
+        if self.takes_up(&namespace) || (self.takes_up_urgent(&namespace) && !can_wait) {
             self.take_up(myself, &uid).await?;
         }
         Ok(())
@@ -219,7 +220,7 @@ impl SupervisorState {
             return Ok(());
         };
         child.started = Instant::now();
-        let memory = child.memory(self.secrets.is_listed());
+        let memory = child.memory(self.secrets.is_listed(child.namespace()));
         self.start(myself, uid, Beginning::First(Box::new(memory))).await
     }
 

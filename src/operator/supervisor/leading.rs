@@ -7,16 +7,23 @@ use super::alarms::Alarms;
 use super::arrivals::Arrivals;
 use super::children::{Child, Work};
 use super::{STOP_TIMEOUT, SupervisorMessage, SupervisorState};
+use crate::cluster::Scope;
 
 impl SupervisorState {
-    /// Whether resources are taken up, and not only got to know.
-    pub(super) fn takes_up(&self) -> bool {
-        self.takes_up_urgent() && self.knows_secrets
+    /// Whether resources of a namespace are taken up, and not only got to know.
+    pub(super) fn takes_up(&self, namespace: &str) -> bool {
+        let scope = self.secrets.scope_of(namespace);
+        self.acts() && scope.is_some_and(|scope| self.known_secrets.contains(scope))
     }
 
-    /// Whether resources are taken up that cannot wait until the Secrets are known.
-    pub(super) fn takes_up_urgent(&self) -> bool {
-        self.leads && self.resources.is_listed() && self.boundary.is_settled()
+    /// Whether those are taken up that cannot wait until its Secrets are known.
+    pub(super) fn takes_up_urgent(&self, namespace: &str) -> bool {
+        self.acts() && self.resources.is_listed(namespace)
+    }
+
+    /// Whether it leads, and knows who may have which role, or that this cannot be known for now.
+    pub(super) fn acts(&self) -> bool {
+        self.leads && self.boundary.is_settled()
     }
 
     /// Takes up all resources, as soon as enough is known of them.
@@ -31,20 +38,27 @@ impl SupervisorState {
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        match self.takes_up() {
-            true => self.take_up_all(myself).await,
-            false => self.take_up_urgent(myself).await,
+        if !self.acts() {
+            return Ok(());
         }
+        let scopes: Vec<_> = self.resources.scopes().cloned().collect();
+        for scope in scopes {
+            match self.known_secrets.contains(&scope) {
+                true => self.take_up_all(myself, &scope).await?,
+                false => self.take_up_urgent(myself, &scope).await?,
+            }
+        }
+        Ok(())
     }
 
-    /// The Secrets are listed, or are not waited for any more.
+    /// The Secrets of a scope are listed, or are not waited for any more.
     pub(super) async fn secrets_known(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
+        scope: &Scope,
     ) -> Result<(), ActorProcessingErr> {
-        if !self.knows_secrets {
-            self.knows_secrets = true;
-            self.take_up_what_may_be(myself).await?;
+        if self.known_secrets.insert(scope.clone()) && self.acts() {
+            self.take_up_all(myself, scope).await?;
         }
         Ok(())
     }
@@ -70,9 +84,10 @@ impl SupervisorState {
         Ok(())
     }
 
-    /// A leader that does not know the resources yet does not act on them.
+    /// A leader that does not know the resources yet, of no namespace, does not act on them.
     pub(super) fn show_leadership(&self) {
-        self.context.metrics.leader.set(self.takes_up_urgent().into());
+        let acts = self.leads && self.resources.is_listed_somewhere();
+        self.context.metrics.leader.set(acts.into());
     }
 }
 

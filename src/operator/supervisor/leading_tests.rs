@@ -7,7 +7,7 @@ use crate::refresh::standing::State;
 use crate::spec::Resource;
 
 impl Running {
-    async fn lead(&self) {
+    pub(super) async fn lead(&self) {
         self.supervisor.cast(SupervisorMessage::Lead).unwrap();
         settle().await;
     }
@@ -34,7 +34,7 @@ async fn one_that_stands_by_knows_the_resources_and_touches_nothing() {
 }
 
 /// The Secret of the resource of that name as an operator wrote it that led before, and the resource with the status.
-async fn written_before(name: &str, uid: &str) -> (ObservedSecret, Resource) {
+pub(super) async fn written_before(name: &str, uid: &str) -> (ObservedSecret, Resource) {
     let before = Running::with(&[named(name, uid)]).await;
     let secret = before.world.cluster.secret(named(name, uid).secret_name().unwrap());
     let status = Some(Box::new(before.world.cluster.status()));

@@ -23,7 +23,6 @@ use k8s_openapi::jiff::SignedDuration;
 use ractor::{Actor, ActorId, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
-use tracing::info;
 
 use self::alarms::Alarms;
 use self::arrivals::Arrivals;
@@ -36,7 +35,7 @@ use super::context::Context;
 use super::role::{CyclePanicked, Reports, RoleMessage, RoleReport};
 use crate::aws::Region;
 use crate::clock::Reading;
-use crate::cluster::{NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent};
+use crate::cluster::{NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent};
 use crate::secret::ObservedSecret;
 use crate::telemetry::health::Heartbeat;
 use crate::telemetry::snapshot::Snapshot;
@@ -58,7 +57,7 @@ pub enum SupervisorMessage {
     /// Something happened to the policies.
     PolicyWatched(PolicyEvent),
     /// Something happened to the namespaces, by the watch on all of them or on that one.
-    NamespaceWatched(Option<Arc<str>>, NamespaceEvent),
+    NamespaceWatched(Scope, NamespaceEvent),
     /// The resources are to be ruled on anew.
     Reassess,
     /// A watch has ended, which none ever should.
@@ -67,8 +66,8 @@ pub enum SupervisorMessage {
     Lead,
     /// From now on it does not. The answer comes when no actor is left.
     StandBy(RpcReplyPort<()>),
-    /// The resources may be taken up, also if the Secrets are not listed yet.
-    TakeUp,
+    /// The resources of a scope may be taken up, also if its Secrets are not listed yet.
+    TakeUp(Scope),
     /// The pause before starting the actor of that UID again is over.
     Restart(Arc<str>),
     /// The time of an actor that rests has come.
@@ -122,10 +121,10 @@ pub struct SupervisorState {
     reports: Reports,
     /// Whether it acts, and not only watches.
     leads: bool,
-    /// Whether the Secrets are known, or have taken too long to be listed. Resources are taken up then.
-    knows_secrets: bool,
-    /// The wait for the list of the Secrets.
-    secrets_wait: Option<SecretsWait>,
+    /// The scopes whose Secrets are known, or have taken too long to be listed. Their resources are taken up then.
+    known_secrets: BTreeSet<Scope>,
+    /// The waits for the lists of the Secrets.
+    secrets_waits: BTreeMap<Scope, SecretsWait>,
     resources: Watch,
     secrets: Watch,
     /// The policies and the namespaces.
@@ -136,8 +135,8 @@ pub struct SupervisorState {
     /// How far AWS's clock was from the operator's when that was last looked at.
     skew_seen: SignedDuration,
     _resource_watch: AbortOnDropHandle<()>,
-    /// It begins when the resources are listed, so that each Secret finds its resource.
-    secret_watch: Option<AbortOnDropHandle<()>>,
+    /// That of a scope begins when its resources are listed, so that each Secret finds its resource.
+    secret_watches: BTreeMap<Scope, AbortOnDropHandle<()>>,
     _clock: AbortOnDropHandle<()>,
 }
 
@@ -166,11 +165,12 @@ impl Actor for Supervisor {
             renderer.link(myself.get_cell());
         }
         let resources = context.cluster.watch();
+        let scopes = context.cluster.scopes();
         let now = context.now();
         let state = SupervisorState {
             _resource_watch: forward(resources, &myself, |event| SupervisorMessage::Watched(Box::new(event))),
-            secret_watch: None,
             boundary: BoundaryState::watch(&*context.cluster, &myself),
+            secret_watches: BTreeMap::new(),
             _clock: check_clock(&myself),
             region_seen: context.aws.region(),
             clock_seen: Reading::of(&*context.clock),
@@ -184,10 +184,10 @@ impl Actor for Supervisor {
             arrivals: Arrivals::default(),
             reports: myself.get_derived(),
             leads: false,
-            knows_secrets: false,
-            secrets_wait: None,
-            resources: Watch::new(now),
-            secrets: Watch::new(now),
+            known_secrets: BTreeSet::new(),
+            secrets_waits: BTreeMap::new(),
+            resources: Watch::new(scopes.clone(), now),
+            secrets: Watch::new(scopes, now),
         };
         state.beat();
         Ok(state)
@@ -211,7 +211,7 @@ impl Actor for Supervisor {
                 state.stand_by().await?;
                 let _ = reply.send(());
             }
-            SupervisorMessage::TakeUp => state.secrets_are_late(&myself).await?,
+            SupervisorMessage::TakeUp(scope) => state.secrets_are_late(&myself, scope).await?,
             SupervisorMessage::Restart(uid) => state.restart(&myself, &uid).await?,
             SupervisorMessage::Alarm => state.alarm(&myself).await?,
             SupervisorMessage::Reported(actor, report) => state.reported(&myself, actor, report).await?,
@@ -276,32 +276,18 @@ impl SupervisorState {
         event: WatchEvent,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            WatchEvent::Heard => {
-                self.resources.hear(self.context.now());
+            WatchEvent::Heard(scope) => {
+                self.resources.hear(&scope, self.context.now());
                 self.beat();
             }
-            WatchEvent::ListStarted => self.resources.start(),
+            WatchEvent::ListStarted(scope) => self.resources.start(&scope),
             WatchEvent::Listed(resource) => {
-                self.resources.show(&resource.key.uid);
+                let key = &resource.key;
+                self.resources.comes_on(&key.namespace);
+                self.resources.show(&key.namespace, &key.uid);
                 self.seen(myself, resource).await?;
             }
-            WatchEvent::ListDone => {
-                let listed = self.resources.finish();
-                let uids = self.children.keys();
-                let gone: Vec<_> = uids.filter(|uid| !listed.contains(*uid)).cloned().collect();
-                for uid in gone {
-                    self.stop(&uid, "it is not in the list any more");
-                }
-                if self.secret_watch.is_none() {
-                    let secrets = self.context.cluster.watch_secrets();
-                    self.secret_watch = Some(forward(secrets, myself, SupervisorMessage::SecretWatched));
-                    self.secrets_wait = Some(SecretsWait::begin(myself));
-                    self.take_up_urgent(myself).await?;
-                }
-                self.beat();
-                self.show_leadership();
-                info!(resources = self.children.len(), "the resources are listed");
-            }
+            WatchEvent::ListDone(scope) => self.listed(myself, &scope).await?,
             WatchEvent::Applied(resource) => self.seen(myself, resource).await?,
             WatchEvent::Deleted(key) => self.stop(&key.uid, "it was deleted"),
         }
@@ -315,30 +301,33 @@ impl SupervisorState {
         event: SecretEvent,
     ) -> Result<(), ActorProcessingErr> {
         match event {
-            SecretEvent::Heard => {
-                self.secrets.hear(self.context.now());
+            SecretEvent::Heard(scope) => {
+                self.secrets.hear(&scope, self.context.now());
                 self.beat();
             }
-            SecretEvent::ListStarted => self.secrets.start(),
+            SecretEvent::ListStarted(scope) => self.secrets.start(&scope),
             SecretEvent::Listed(secret) => {
-                if let Some(wait) = &mut self.secrets_wait {
+                let namespace = secret.namespace();
+                self.secrets.comes_on(namespace);
+                let scope = self.secrets.scope_of(namespace);
+                if let Some(wait) = scope.and_then(|scope| self.secrets_waits.get_mut(scope)) {
                     wait.comes_on();
                 }
                 for uid in self.concerned(&secret) {
-                    self.secrets.show(&uid);
+                    self.secrets.show(namespace, &uid);
                     self.secret_seen(myself, &uid, &secret).await?;
                 }
             }
-            SecretEvent::ListDone => {
-                let listed = self.secrets.finish();
-                let uids = self.children.keys();
+            SecretEvent::ListDone(scope) => {
+                let listed = self.secrets.finish(&scope);
+                let uids = self.children_in(&scope).map(|(uid, _)| uid);
                 let missing: Vec<_> = uids.filter(|uid| !listed.contains(*uid)).cloned().collect();
                 for uid in missing {
                     self.send(myself, &uid, RoleMessage::SecretNotListed).await?;
                 }
                 self.beat();
-                self.secrets_wait = None;
-                self.secrets_known(myself).await?;
+                self.secrets_waits.remove(&scope);
+                self.secrets_known(myself, &scope).await?;
             }
             SecretEvent::Applied(secret) => {
                 for uid in self.concerned(&secret) {
@@ -392,12 +381,18 @@ impl SupervisorState {
 
     fn snapshot(&self) -> Snapshot {
         let resources = self.children.values().map(Child::standing);
+        let now = self.context.now();
         Snapshot {
             actors: self.children.values().filter(|child| child.has_actor()).count(),
-            now: self.context.now(),
+            now,
             skew_seconds: self.context.skew.get().as_secs(),
             gate: self.context.gate.standing(),
-            watches: [("resources", self.resources.heard()), ("secrets", self.secrets.heard())],
+            watches: [
+                ("resources", self.resources.heard().unwrap_or(now)),
+                ("secrets", self.secrets.heard().unwrap_or(now)),
+            ],
+            // Where there is no list of the resources there is none of the Secrets either.
+            unlisted_scopes: self.secrets.unlisted().count(),
             rulings: Ruled::count(self.children.values().map(|child| child.ruled)),
             resources: resources.collect(),
         }
@@ -416,5 +411,7 @@ fn failure(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
 mod leading_tests;
 #[cfg(test)]
 mod resting_tests;
+#[cfg(test)]
+mod scopes_tests;
 #[cfg(test)]
 mod tests;

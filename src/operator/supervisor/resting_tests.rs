@@ -89,9 +89,9 @@ async fn an_operator_that_starts_leaves_what_is_in_order_to_its_time() {
     let secret = after.world.cluster.put(secret, "Opaque");
     after.list(&[resource]).await;
     assert_eq!(after.children().await, (vec![ready("1")], 0));
-    after.world.cluster.tell_secret(SecretEvent::ListStarted);
+    after.world.cluster.tell_secret(SecretEvent::ListStarted(Scope::all()));
     after.world.cluster.tell_secret(SecretEvent::Listed(Box::new(secret)));
-    after.tell_secret(SecretEvent::ListDone).await;
+    after.tell_secret(SecretEvent::ListDone(Scope::all())).await;
     assert_eq!((after.children().await, after.awake()), ((vec![ready("1")], 1), 0));
     assert_eq!((after.world.cluster.take_calls(), after.world.aws.calls()), (vec![], 0));
     pass(450).await;
@@ -107,9 +107,9 @@ async fn an_operator_that_finds_a_secret_edited_puts_it_right() {
     let after = Running::start().await;
     let edited = after.world.cluster.put(edited, "Opaque");
     after.list(&[resource]).await;
-    after.world.cluster.tell_secret(SecretEvent::ListStarted);
+    after.world.cluster.tell_secret(SecretEvent::ListStarted(Scope::all()));
     after.world.cluster.tell_secret(SecretEvent::Listed(Box::new(edited)));
-    after.tell_secret(SecretEvent::ListDone).await;
+    after.tell_secret(SecretEvent::ListDone(Scope::all())).await;
     assert_eq!(after.world.cluster.take_calls(), [Call::Repair, Call::Event]);
     assert_eq!(after.world.aws.calls(), 0);
 }
@@ -145,7 +145,7 @@ async fn a_list_of_secrets_that_goes_on_is_waited_for_but_not_for_ever() {
     let after = Running::start().await;
     after.world.cluster.put(secret, "Opaque");
     after.list(&[valid]).await;
-    after.world.cluster.tell_secret(SecretEvent::ListStarted);
+    after.world.cluster.tell_secret(SecretEvent::ListStarted(Scope::all()));
     let observed = || after.world.cluster.count(Call::Observe, "secret-of-a");
     for _ in 1..6 {
         after.tell_secret(SecretEvent::Listed(Box::default())).await;

@@ -12,6 +12,7 @@ use tracing::info;
 use super::boundary::Ruled;
 use super::children::{Child, Work};
 use super::{SupervisorMessage, SupervisorState};
+use crate::cluster::Scope;
 use crate::operator::cycle::{Memory, Next, Observation};
 use crate::operator::role::Beginning;
 use crate::operator::role::packed::Packed;
@@ -28,8 +29,9 @@ pub(super) const SECRETS_LIST_TIMEOUT: Duration = Duration::from_secs(10);
 /// time would take a hundred times the memory that they take at rest.
 const SECRETS_LIST_MAX: Duration = Duration::from_secs(60);
 
-/// The wait for the list of the Secrets.
+/// The wait for the list of the Secrets of a scope.
 pub(super) struct SecretsWait {
+    scope: Scope,
     since: Instant,
     /// Whether the list has shown something since the timer began.
     comes_on: bool,
@@ -37,11 +39,12 @@ pub(super) struct SecretsWait {
 }
 
 impl SecretsWait {
-    pub(super) fn begin(myself: &ActorRef<SupervisorMessage>) -> Self {
+    pub(super) fn begin(myself: &ActorRef<SupervisorMessage>, scope: &Scope) -> Self {
         Self {
+            scope: scope.clone(),
             since: Instant::now(),
             comes_on: false,
-            _timer: look_later(myself),
+            _timer: look_later(myself, scope),
         }
     }
 
@@ -55,17 +58,17 @@ impl SecretsWait {
         let goes_on = self.comes_on && self.since.elapsed() < SECRETS_LIST_MAX;
         goes_on.then(|| Self {
             comes_on: false,
-            _timer: look_later(myself),
+            _timer: look_later(myself, &self.scope),
             ..self
         })
     }
 }
 
-fn look_later(myself: &ActorRef<SupervisorMessage>) -> AbortOnDropHandle<()> {
-    let myself = myself.clone();
+fn look_later(myself: &ActorRef<SupervisorMessage>, scope: &Scope) -> AbortOnDropHandle<()> {
+    let (myself, scope) = (myself.clone(), scope.clone());
     AbortOnDropHandle::new(tokio::spawn(async move {
         tokio::time::sleep(SECRETS_LIST_TIMEOUT).await;
-        let _ = myself.cast(SupervisorMessage::TakeUp);
+        let _ = myself.cast(SupervisorMessage::TakeUp(scope));
     }))
 }
 
@@ -101,39 +104,46 @@ impl Child {
 }
 
 impl SupervisorState {
-    /// The Secrets take long to be listed. The resources are taken up without, unless the list goes on.
+    /// The Secrets of a scope take long to be listed. Its resources are taken up without, unless the list goes on.
     pub(super) async fn secrets_are_late(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
+        scope: Scope,
     ) -> Result<(), ActorProcessingErr> {
-        let wait = self.secrets_wait.take();
-        self.secrets_wait = wait.and_then(|wait| wait.again(myself));
-        match self.secrets_wait {
-            Some(_) => self.take_up_urgent(myself).await,
-            None => self.secrets_known(myself).await,
+        let wait = self.secrets_waits.remove(&scope);
+        match wait.and_then(|wait| wait.again(myself)) {
+            Some(wait) => {
+                self.secrets_waits.insert(scope.clone(), wait);
+                self.take_up_urgent(myself, &scope).await
+            }
+            None => self.secrets_known(myself, &scope).await,
         }
     }
 
-    /// Takes up what cannot wait until the Secrets are listed.
+    /// Takes up what of a scope cannot wait until its Secrets are listed.
     pub(super) async fn take_up_urgent(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
+        scope: &Scope,
     ) -> Result<(), ActorProcessingErr> {
-        if self.takes_up_urgent() {
-            let now = self.context.now();
-            self.take_up_those(myself, |child| !child.can_wait(now)).await?;
-        }
+        let now = self.context.now();
+        self.take_up_those(myself, scope, |child| !child.can_wait(now)).await?;
         Ok(())
     }
 
-    /// Takes up the resources that wait for it.
-    pub(super) async fn take_up_all(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
-        let uids = self.take_up_those(myself, |_| true).await?;
+    /// Takes up the resources of a scope that wait for it.
+    pub(super) async fn take_up_all(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        scope: &Scope,
+    ) -> Result<(), ActorProcessingErr> {
+        let uids = self.take_up_those(myself, scope, |_| true).await?;
         let in_order = uids.iter().filter(|uid| {
             let child = self.children.get(*uid);
             child.is_some_and(|child| matches!(child.work, Work::Resting(_)))
         });
         info!(
+            namespace = scope.namespace(),
             resources = uids.len(),
             in_order = in_order.count(),
             "the resources are taken up"
@@ -141,14 +151,18 @@ impl SupervisorState {
         Ok(())
     }
 
-    /// Takes up those of the resources that wait for it, and gives their UIDs.
+    /// Takes up those of the resources of a scope that wait for it, and gives their UIDs.
     async fn take_up_those(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
+        scope: &Scope,
         which: impl Fn(&Child) -> bool,
     ) -> Result<Vec<Arc<str>>, ActorProcessingErr> {
-        let waiting = self.children.iter();
-        let waiting = waiting.filter(|(_, child)| matches!(child.work, Work::Waiting(_)) && which(child));
+        let waiting = self.children_in(scope);
+        let waiting = waiting.filter(|(_, child)| {
+            let waits = matches!(child.work, Work::Waiting(_)) && which(child);
+            waits && self.takes_up_urgent(child.namespace())
+        });
         let uids: Vec<_> = waiting.map(|(uid, _)| uid.clone()).collect();
         for uid in &uids {
             self.take_up(myself, uid).await?;
@@ -175,9 +189,13 @@ impl SupervisorState {
     }
 
     /// Lays a resource to rest that is in order. Otherwise gives what is known of it.
-    pub(super) fn rest_in_order(&mut self, myself: &ActorRef<SupervisorMessage>, uid: &Arc<str>) -> Option<Box<Memory>> {
+    pub(super) fn rest_in_order(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        uid: &Arc<str>,
+    ) -> Option<Box<Memory>> {
         let child = self.children.get(uid)?;
-        let mut memory = Box::new(child.memory(self.secrets.is_listed()));
+        let mut memory = Box::new(child.memory(self.secrets.is_listed(child.namespace())));
         let Some((next, standing)) = self.found_in_order(child, &memory) else {
             return Some(memory);
         };
@@ -199,7 +217,9 @@ impl SupervisorState {
         let unlisted = match child.ruled {
             Ruled::Denied(_) => return None,
             // Whose account it is may not be known yet. What is there stays until it is.
-            Ruled::Unknown if spec.role.known_arn().is_none() && self.context.aws.known_identity().is_none() => return None,
+            Ruled::Unknown if spec.role.known_arn().is_none() && self.context.aws.known_identity().is_none() => {
+                return None;
+            }
             ruled => ruled == Ruled::Unlisted,
         };
         let Observation::Seen(Some(secret)) = &memory.observation else {

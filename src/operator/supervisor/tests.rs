@@ -61,7 +61,7 @@ impl Running {
         running
     }
 
-    async fn standing_by_in(world: World) -> Self {
+    pub(super) async fn standing_by_in(world: World) -> Self {
         let (sender, failures) = mpsc::unbounded_channel();
         let (observer, _) = Observer::spawn(None, Observer, sender).await.unwrap();
         let spawned = Supervisor::spawn_linked(None, Supervisor, world.context.clone(), observer.get_cell());
@@ -84,12 +84,12 @@ impl Running {
 
     /// The Secrets of those resources are listed, as far as they are there.
     pub(super) async fn list_secrets(&self, resources: &[Resource]) {
-        self.world.cluster.tell_secret(SecretEvent::ListStarted);
+        self.world.cluster.tell_secret(SecretEvent::ListStarted(Scope::all()));
         let names = resources.iter().filter_map(Resource::secret_name);
         for secret in names.filter_map(|name| self.world.cluster.secret(name)) {
             self.world.cluster.tell_secret(SecretEvent::Listed(Box::new(secret)));
         }
-        self.tell_secret(SecretEvent::ListDone).await;
+        self.tell_secret(SecretEvent::ListDone(Scope::all())).await;
     }
 
     /// How many actors are at work. The gate before AWS is a child of the supervisor too.
@@ -98,11 +98,11 @@ impl Running {
     }
 
     pub(super) async fn list(&self, resources: &[Resource]) {
-        self.world.cluster.tell(WatchEvent::ListStarted);
+        self.world.cluster.tell(WatchEvent::ListStarted(Scope::all()));
         for resource in resources {
             self.world.cluster.tell(WatchEvent::Listed(resource.clone()));
         }
-        self.tell(WatchEvent::ListDone).await;
+        self.tell(WatchEvent::ListDone(Scope::all())).await;
     }
 
     pub(super) async fn tell(&self, event: WatchEvent) {
@@ -320,9 +320,12 @@ async fn a_secret_that_is_not_in_the_next_list_is_looked_for_by_its_owner() {
     let running = Running::with(&[named("a", "1"), named("b", "2")]).await;
     running.world.cluster.take_calls();
     let listed = running.world.cluster.secret("secret-of-a").unwrap();
-    running.world.cluster.tell_secret(SecretEvent::ListStarted);
+    running
+        .world
+        .cluster
+        .tell_secret(SecretEvent::ListStarted(Scope::all()));
     running.world.cluster.tell_secret(SecretEvent::Listed(Box::new(listed)));
-    running.tell_secret(SecretEvent::ListDone).await;
+    running.tell_secret(SecretEvent::ListDone(Scope::all())).await;
     assert_eq!(running.world.cluster.count(Call::Observe, "secret-of-b"), 1);
     assert_eq!(running.world.cluster.take_calls(), [Call::Observe]);
 }
@@ -333,10 +336,16 @@ async fn it_is_ready_when_both_lists_are_complete() {
     assert!(!running.is_ready());
     running.list(&[]).await;
     assert!(!running.is_ready());
-    running.world.cluster.tell_secret(SecretEvent::ListStarted);
-    running.tell_secret(SecretEvent::ListDone).await;
+    running
+        .world
+        .cluster
+        .tell_secret(SecretEvent::ListStarted(Scope::all()));
+    running.tell_secret(SecretEvent::ListDone(Scope::all())).await;
     assert!(running.is_ready());
-    running.world.cluster.tell_secret(SecretEvent::ListStarted);
+    running
+        .world
+        .cluster
+        .tell_secret(SecretEvent::ListStarted(Scope::all()));
     settle().await;
     assert!(running.is_ready(), "once is enough");
 }

@@ -117,7 +117,10 @@ fn policy() -> impl Strategy<Value = AWSAssumeRolePolicySpec> {
     });
     let limits = (
         perhaps(80, select(vec![true, true, false])),
-        texts(&["team", "TIER", "kubernetes-namespace", "eks-x", "team"], 4),
+        texts(
+            &["team", "TIER", "kubernetes-namespace", "eks-x", "e\u{212a}ſ-x", "team"],
+            4,
+        ),
         texts(&["id-1", "id-2"], 2),
         texts(&["alice", "bob"], 2),
     );

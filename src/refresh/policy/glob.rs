@@ -1,5 +1,8 @@
 //! Globs: anchored, with upper and lower case apart. `*` stands for any characters but `:`, also none, and `?` for one such.
 
+#[cfg(test)]
+pub(super) use tests::obviously_matches;
+
 /// Stands for the name of the namespace, in a glob over roles.
 const NAMESPACE: &str = "${namespace}";
 
@@ -226,5 +229,3 @@ mod tests {
         }
     }
 }
-#[cfg(test)]
-pub(super) use tests::obviously_matches;

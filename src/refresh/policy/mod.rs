@@ -111,7 +111,7 @@ impl Policy {
                     continue;
                 }
             };
-            if label != Some(value) {
+            if label != Some(value.as_str()) {
                 return Named::No;
             }
         }
@@ -289,18 +289,21 @@ pub fn rule(policies: &Policies, unlisted: UnlistedNamespaces, demand: &Demand<'
         ));
     }
     let allow = !listed && unlisted == UnlistedNamespaces::Allow;
-    match (in_doubt, lacking.first()) {
-        (None, None) if allow => Ruling::Unlisted,
-        (None, None) => Ruling::Denied(Denial::Unlisted {
-            namespace: namespace.to_owned(),
-            role_arn: excerpt(role_arn),
-        }),
-        // If it is not named it is allowed, and if it is it is permitted.
-        (Some(_), None) if allow => Ruling::Permitted,
-        (None, Some(_)) if !allow => {
-            Ruling::Denied(Denial::lacking(namespace, role_arn, lacking, policies.unreadable.len()))
-        }
-        (Some(name), _) | (None, Some((name, _))) => held(&format!(
+    let Some(name) = in_doubt.or(lacking.first().map(|(name, _)| name)) else {
+        return match allow {
+            true => Ruling::Unlisted,
+            false => Ruling::Denied(Denial::Unlisted {
+                namespace: namespace.to_owned(),
+                role_arn: excerpt(role_arn),
+            }),
+        };
+    };
+    match (allow, in_doubt.is_some(), lacking.is_empty()) {
+        // If they do not name it it is allowed, and whichever names it permits it.
+        (true, true, true) => Ruling::Permitted,
+        // None of those that may name it permits it, and if none names it that is no better.
+        (false, false, _) => Ruling::Denied(Denial::lacking(namespace, role_arn, lacking, policies.unreadable.len())),
+        _ => held(&format!(
             "the labels of the namespace {namespace} are not known, and the AWSAssumeRolePolicy {name} goes by them"
         )),
     }

@@ -123,10 +123,12 @@ impl Case {
         let mut possible: Vec<Vec<&AWSAssumeRolePolicySpec>> = vec![Vec::new()];
         for policy in &self.policies {
             let by: Vec<bool> = labels.iter().map(|labels| self.is_named_by(policy, labels)).collect();
-            let with = possible.iter().map(|naming| [naming.as_slice(), &[policy]].concat());
-            let with: Vec<_> = by.contains(&true).then(|| with.collect()).unwrap_or_default();
-            let without = by.contains(&false).then_some(possible).unwrap_or_default();
-            possible = [with, without].concat();
+            let with = possible.iter().filter(|_| by.contains(&true));
+            let mut next: Vec<_> = with.map(|naming| [naming.as_slice(), &[policy]].concat()).collect();
+            if by.contains(&false) {
+                next.extend(possible);
+            }
+            possible = next;
         }
         let words: Vec<Word> = possible.iter().map(|naming| self.word(naming)).collect();
         match words.as_slice() {

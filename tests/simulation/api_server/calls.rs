@@ -1,12 +1,12 @@
 //! The operator's calls: what becomes of each, and what it does to what is stored.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_assume_role::api::AWSAssumeRoleStatus;
 use aws_assume_role::cluster::{
-    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent,
+    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent,
 };
+use aws_assume_role::credentials::ServiceAccountToken;
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
@@ -18,6 +18,7 @@ use super::policies::namespaces;
 use super::storage::State;
 use super::watches::ALONE;
 use crate::place::Place;
+use support::strict_aws::issuer::service_account_token;
 
 /// What becomes of a call.
 pub(super) enum Fate {
@@ -90,16 +91,18 @@ impl Cluster for ApiServer {
         self.watch_of(ALONE).boxed()
     }
 
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        self.secret_watch_of(ALONE).boxed()
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent> {
+        self.secret_watch_of(ALONE, scope).boxed()
     }
 
     fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
         self.policy_watch_of(ALONE).boxed()
     }
 
-    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
-        stream::iter(namespaces().map(|event| (None, event))).chain(stream::pending()).boxed()
+    fn watch_namespaces(&self) -> BoxStream<'static, (Scope, NamespaceEvent)> {
+        stream::iter(namespaces().map(|event| (Scope::all(), event)))
+            .chain(stream::pending())
+            .boxed()
     }
 
     fn observe_secret<'a>(
@@ -195,6 +198,18 @@ impl Cluster for ApiServer {
             }
             Err(ClusterError::Gone(_)) => Ok(()),
             Err(error) => Err(error),
+        })
+        .boxed()
+    }
+
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>> {
+        self.call(move |_| {
+            let token = service_account_token(namespace, name, self.time.now());
+            Ok(ServiceAccountToken::new(token.into()))
         })
         .boxed()
     }

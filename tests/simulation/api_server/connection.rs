@@ -1,11 +1,10 @@
 //! The way of one process to the API server.
 
-use std::sync::Arc;
-
 use aws_assume_role::api::AWSAssumeRoleStatus;
 use aws_assume_role::cluster::{
-    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, SecretEvent, WatchEvent,
+    Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent,
 };
+use aws_assume_role::credentials::ServiceAccountToken;
 use aws_assume_role::secret::{DesiredSecret, ObservedSecret, Repair};
 use aws_assume_role::spec::{ResourceKey, ResourceVersion};
 use futures::future::BoxFuture;
@@ -50,19 +49,23 @@ pub(super) fn heard<T: Send + 'static>(
 }
 
 impl Cluster for Connection {
+    fn scopes(&self) -> Vec<Scope> {
+        self.server.scopes()
+    }
+
     fn watch(&self) -> BoxStream<'static, WatchEvent> {
         heard(&self.process, self.server.watch_of(self.process.number))
     }
 
-    fn watch_secrets(&self) -> BoxStream<'static, SecretEvent> {
-        heard(&self.process, self.server.secret_watch_of(self.process.number))
+    fn watch_secrets(&self, scope: &Scope) -> BoxStream<'static, SecretEvent> {
+        heard(&self.process, self.server.secret_watch_of(self.process.number, scope))
     }
 
     fn watch_policies(&self) -> BoxStream<'static, PolicyEvent> {
         heard(&self.process, self.server.policy_watch_of(self.process.number))
     }
 
-    fn watch_namespaces(&self) -> BoxStream<'static, (Option<Arc<str>>, NamespaceEvent)> {
+    fn watch_namespaces(&self) -> BoxStream<'static, (Scope, NamespaceEvent)> {
         heard(&self.process, self.server.watch_namespaces())
     }
 
@@ -127,6 +130,14 @@ impl Cluster for Connection {
         resource: &'a ResourceKey,
     ) -> BoxFuture<'a, Result<Option<ResourceVersion>, ClusterError>> {
         self.call(self.server.resource_version(resource)).boxed()
+    }
+
+    fn service_account_token<'a>(
+        &'a self,
+        namespace: &'a str,
+        name: &'a str,
+    ) -> BoxFuture<'a, Result<ServiceAccountToken, ClusterError>> {
+        self.call(self.server.service_account_token(namespace, name)).boxed()
     }
 
     fn create_event<'a>(

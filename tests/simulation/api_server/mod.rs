@@ -14,11 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use aws_assume_role::api::{AWSAssumeRole, AWSAssumeRoleSpec};
-use aws_assume_role::cluster::WatchEvent;
+use aws_assume_role::cluster::{Scope, WatchEvent};
 use aws_assume_role::spec::{REFRESH_ANNOTATION, ResourceKey};
 
 use crate::checks::Checks;
-use crate::place::Place;
+use crate::place::{HOSTILE, NAMESPACES, Place};
 use crate::process::Process;
 use crate::time::Time;
 
@@ -39,6 +39,11 @@ pub struct ApiServer {
 
 impl ApiServer {
     pub fn new(seed: u64, checks: Checks, time: Time) -> Self {
+        // Some operators watch all namespaces, and some each by itself.
+        let scopes = match seed % 3 {
+            0 => NAMESPACES.into_iter().chain([HOSTILE]).map(Scope::of).collect(),
+            _ => vec![Scope::all()],
+        };
         Self {
             state: Arc::new(Mutex::new(State {
                 version: 0,
@@ -49,6 +54,7 @@ impl ApiServer {
                 secret_watches: Vec::new(),
                 policies: BTreeMap::new(),
                 policy_watches: Vec::new(),
+                scopes,
                 lease: StoredLease::default(),
                 resources_silent: false,
                 secrets_silent: false,

@@ -54,5 +54,8 @@ pub(super) fn namespaces() -> impl Iterator<Item = NamespaceEvent> + Send + 'sta
             labels: [("team".to_owned(), name.to_owned())].into(),
         })
     });
-    [TenancyEvent::ListStarted].into_iter().chain(all).chain([TenancyEvent::ListDone])
+    [TenancyEvent::ListStarted]
+        .into_iter()
+        .chain(all)
+        .chain([TenancyEvent::ListDone])
 }

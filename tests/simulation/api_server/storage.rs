@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aws_assume_role::api::AWSAssumeRole;
-use aws_assume_role::cluster::{ClusterError, ObservedPolicy, PolicyEvent, SecretEvent, WatchEvent};
+use aws_assume_role::cluster::{ClusterError, ObservedPolicy, PolicyEvent, Scope, SecretEvent, WatchEvent};
 use aws_assume_role::secret::{MANAGED_BY_LABEL, ObservedSecret};
 use aws_assume_role::spec::{Resource, ResourceKey};
 use futures::channel::mpsc::UnboundedSender;
@@ -72,7 +72,10 @@ pub(super) struct State {
     pub(super) secrets: BTreeMap<Place, Stored>,
     /// Each with the number of the process that watches.
     pub(super) resource_watches: Vec<(u64, UnboundedSender<WatchEvent>)>,
-    pub(super) secret_watches: Vec<(u64, UnboundedSender<SecretEvent>)>,
+    /// Each on a scope.
+    pub(super) secret_watches: Vec<(u64, Scope, UnboundedSender<SecretEvent>)>,
+    /// What the operators watch, each by itself.
+    pub(super) scopes: Vec<Scope>,
     pub(super) policies: BTreeMap<Arc<str>, ObservedPolicy>,
     pub(super) policy_watches: Vec<(u64, UnboundedSender<PolicyEvent>)>,
     pub(super) lease: StoredLease,

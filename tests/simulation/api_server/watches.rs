@@ -1,6 +1,6 @@
 //! The watches: told of every change, lost or silent for a while, and listed again.
 
-use aws_assume_role::cluster::{SecretEvent, WatchEvent};
+use aws_assume_role::cluster::{Scope, SecretEvent, WatchEvent};
 use aws_assume_role::spec::Resource;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 
@@ -19,6 +19,11 @@ pub enum Watches {
 }
 
 impl ApiServer {
+    /// What the operators watch, each by itself.
+    pub(super) fn scopes(&self) -> Vec<Scope> {
+        self.state().scopes.clone()
+    }
+
     /// What a process hears of the resources.
     pub(super) fn watch_of(&self, process: u64) -> UnboundedReceiver<WatchEvent> {
         let (sender, receiver) = unbounded();
@@ -30,14 +35,14 @@ impl ApiServer {
         receiver
     }
 
-    /// What it hears of the Secrets.
-    pub(super) fn secret_watch_of(&self, process: u64) -> UnboundedReceiver<SecretEvent> {
+    /// What it hears of the Secrets of a scope.
+    pub(super) fn secret_watch_of(&self, process: u64, scope: &Scope) -> UnboundedReceiver<SecretEvent> {
         let (sender, receiver) = unbounded();
         let mut state = self.state();
         if !state.secrets_silent {
-            state.list_secrets_to(&sender);
+            state.list_secrets_to(scope, &sender);
         }
-        state.secret_watches.push((process, sender));
+        state.secret_watches.push((process, scope.clone(), sender));
         receiver
     }
 
@@ -59,8 +64,8 @@ impl ApiServer {
             state.tell_lease();
         }
         if std::mem::take(&mut state.secrets_silent) {
-            for (_, watch) in &state.secret_watches {
-                state.list_secrets_to(watch);
+            for (_, scope, watch) in &state.secret_watches {
+                state.list_secrets_to(scope, watch);
             }
         }
     }
@@ -69,7 +74,7 @@ impl ApiServer {
     pub fn drop_watches(&self, process: u64) {
         let mut state = self.state();
         state.resource_watches.retain(|(number, _)| *number != process);
-        state.secret_watches.retain(|(number, _)| *number != process);
+        state.secret_watches.retain(|(number, ..)| *number != process);
         state.policy_watches.retain(|(number, _)| *number != process);
         state.lease.forget_watch(process);
     }
@@ -103,32 +108,49 @@ impl State {
     }
 
     pub(super) fn tell_secret(&mut self, event: &SecretEvent) {
+        let (SecretEvent::Applied(secret) | SecretEvent::Deleted(secret)) = event else {
+            return;
+        };
         if !self.secrets_silent {
-            self.secret_watches
-                .retain(|(_, watch)| watch.unbounded_send(event.clone()).is_ok());
+            self.secret_watches.retain(|(_, scope, watch)| {
+                !scope.covers(secret.namespace()) || watch.unbounded_send(event.clone()).is_ok()
+            });
         }
     }
 
+    /// Lists each scope, between them what is in another.
     fn list_resources_to(&self, watch: &UnboundedSender<WatchEvent>) {
+        let starts = self.scopes.iter().cloned().map(WatchEvent::ListStarted);
         let all = self.resources.values().map(Resource::from_resource);
         let listed = all.map(WatchEvent::Listed);
-        for event in [WatchEvent::ListStarted]
-            .into_iter()
-            .chain(listed)
-            .chain([WatchEvent::ListDone])
-        {
+        // The first is complete before the others have shown anything.
+        let (early, late) = match &*self.scopes {
+            [first, others @ ..] => (first, others),
+            [] => return,
+        };
+        let (of_first, of_others): (Vec<_>, Vec<_>) = listed.partition(|event| match event {
+            WatchEvent::Listed(resource) => early.covers(&resource.key.namespace),
+            _ => false,
+        });
+        let events = starts
+            .chain(of_first)
+            .chain([WatchEvent::ListDone(early.clone())])
+            .chain(of_others)
+            .chain(late.iter().cloned().map(WatchEvent::ListDone));
+        for event in events {
             // Whoever does not hear it is gone.
             let _ = watch.unbounded_send(event);
         }
     }
 
-    fn list_secrets_to(&self, watch: &UnboundedSender<SecretEvent>) {
-        let all = self.secrets.values().filter(|secret| secret.is_labelled());
+    fn list_secrets_to(&self, scope: &Scope, watch: &UnboundedSender<SecretEvent>) {
+        let all = self.secrets.values();
+        let all = all.filter(|secret| secret.is_labelled() && scope.covers(secret.seen.namespace()));
         let listed = all.map(|secret| SecretEvent::Listed(Box::new(secret.seen.clone())));
-        for event in [SecretEvent::ListStarted]
+        for event in [SecretEvent::ListStarted(scope.clone())]
             .into_iter()
             .chain(listed)
-            .chain([SecretEvent::ListDone])
+            .chain([SecretEvent::ListDone(scope.clone())])
         {
             let _ = watch.unbounded_send(event);
         }

@@ -40,11 +40,15 @@ impl State {
     pub(super) fn complaint_of_refused(&self, uid: &str, now: i64) -> Option<String> {
         let home = self.homes.get(uid)?;
         let other_account = home.is_of_other_account();
-        let refused = self.refusals.iter().find(|(refusal, since)| {
-            refusal.concerns(home, other_account) && now - since > WORD
-        });
+        let refused = self
+            .refusals
+            .iter()
+            .find(|(refusal, since)| refusal.concerns(home, other_account) && now - since > WORD);
         refused.map(|(_, since)| {
-            format!("AWS was asked for the credentials of {uid} at {home}, which no policy has permitted for {} s", now - since)
+            format!(
+                "AWS was asked for the credentials of {uid} at {home}, which no policy has permitted for {} s",
+                now - since
+            )
         })
     }
 }

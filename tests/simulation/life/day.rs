@@ -60,6 +60,7 @@ impl Life {
             spec.ecr_repository_urls = Vec::new();
             spec.template = None;
             spec.region = None;
+            spec.service_account_name = None;
             spec.role_arn = Some(self.role(&place));
             self.create_with(&place, spec);
         }

@@ -64,8 +64,8 @@ impl AwsFaults {
             }
             _ => return None,
         };
-        if let Request::AssumeRole(asked) = asked
-            && let Some(uid) = self.owners.lock().unwrap().get(&asked.role_arn)
+        if let Some(role_arn) = asked.role_arn()
+            && let Some(uid) = self.owners.lock().unwrap().get(role_arn)
         {
             self.checks.note(&format!("{uid}: {kind}"));
             if fault == Fault::ShortEnd {

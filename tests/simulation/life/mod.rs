@@ -23,12 +23,14 @@ use crate::checks::Checks;
 use crate::figures::Figures;
 use crate::place::{HOSTILE, NAMESPACES, Place};
 use crate::time::Time;
-use support::fixtures::ACCESS_KEY_ID;
+use support::fixtures::{ACCESS_KEY_ID, ACCOUNT};
 use support::strict_aws::StrictAws;
+use support::strict_aws::issuer::provider;
 use support::strict_aws::own_keys::OwnKeys;
 
 use faults::AwsFaults;
 use hostile::LASTING;
+use people::OTHER_ACCOUNT;
 use replicas::Replica;
 use way::silence_planted_panics;
 
@@ -136,6 +138,9 @@ impl Life {
         let told = time.clone();
         let aws = StrictAws::new(move || told.now());
         aws.forget_calls();
+        for account in [ACCOUNT, OTHER_ACCOUNT] {
+            aws.add_oidc_provider(provider(account));
+        }
         let checks = Checks::new(setting.seed, time.clone(), aws.clone());
         let (aws_down, aws_faults): (Arc<Mutex<bool>>, _) = (Arc::default(), Arc::new(Mutex::new(true)));
         let owners: Arc<Mutex<BTreeMap<String, String>>> = Arc::default();

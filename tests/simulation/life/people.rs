@@ -10,7 +10,8 @@ use crate::api_server::ApiServer;
 use crate::checks::Checks;
 use crate::place::{NAMESPACES, Place};
 use support::fixtures::{ACCOUNT, ECR_URL};
-use support::strict_aws::open_role;
+use support::strict_aws::issuer::{provider, trusted_by};
+use support::strict_aws::{Role, open_role};
 
 /// The account of some of the roles, besides the operator's own.
 pub(super) const OTHER_ACCOUNT: &str = "210987654321";
@@ -42,6 +43,7 @@ impl Life {
             session: None,
             template: None,
             secret_template: None,
+            service_account_name: (self.random.u8(0..8) == 0).then(|| "app".to_owned()),
             suspend: None,
         };
         if self.durations.is_none() && self.random.bool() {
@@ -92,7 +94,7 @@ impl Life {
         };
         let (namespace, name) = (&place.namespace, &place.name);
         let arn = format!("arn:aws:iam::{account}:role/{namespace}-{name}-{}", self.number);
-        self.aws.add_role(&arn, open_role());
+        self.aws.add_role(&arn, open_role_of(account));
         arn
     }
 
@@ -212,12 +214,17 @@ impl Life {
         let pause = self.random.u64(60..7200);
         tokio::spawn(async move {
             tokio::time::sleep(Duration::from_secs(pause)).await;
-            aws.add_role(&arn, open_role());
+            aws.add_role(&arn, open_role_of(arn.split(':').nth(4).unwrap()));
             // A refusal is tried again after five minutes at the latest.
             tokio::time::sleep(Duration::from_secs(300)).await;
             checks.end_outage_of(&uid);
         });
     }
+}
+
+/// A role that trusts the operator, and the ServiceAccounts of the cluster.
+fn open_role_of(account: &str) -> Role {
+    trusted_by(open_role(), &provider(account))
 }
 
 /// Asks for a refresh.

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Once};
 
-use aws_assume_role::aws::{AssumeRole, Aws, AwsError, Identity, Region};
-use aws_assume_role::credentials::{Credentials, RegistryLogin, Session};
+use aws_assume_role::aws::{AssumeRole, AssumeRoleWithWebIdentity, Aws, AwsError, Identity, Region};
+use aws_assume_role::credentials::{Credentials, RegistryLogin, ServiceAccountToken, Session};
 use aws_assume_role::spec::ecr::EcrEndpoint;
 use fastrand::Rng;
 use futures::FutureExt;
@@ -73,6 +73,31 @@ impl Aws for WatchedAws {
                     self.checks.told_time(&self.process, session.answered);
                 }
                 Err(AwsError::NoIdentity(_)) => self.checks.identity_refused(),
+                Err(_) => self.checks.something_else_failed(),
+            }
+            answer
+        }
+        .boxed()
+    }
+
+    fn assume_role_with_web_identity<'a>(
+        &'a self,
+        request: &'a AssumeRoleWithWebIdentity,
+        token: &'a ServiceAccountToken,
+    ) -> BoxFuture<'a, Result<Session, AwsError>> {
+        let call = async move {
+            let uid = self.owners.lock().unwrap().get(&request.role_arn).cloned();
+            if let Some(uid) = uid {
+                self.checks.count("aws: web identity");
+                self.called(&uid);
+            }
+            self.aws.assume_role_with_web_identity(request, token).await
+        };
+        async move {
+            // It tells nothing of the operator's own identity.
+            let answer = self.call(call).await;
+            match &answer {
+                Ok(session) => self.checks.told_time(&self.process, session.answered),
                 Err(_) => self.checks.something_else_failed(),
             }
             answer

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::KeyPair as _;
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -46,8 +47,8 @@ pub struct ControlPlane {
     controller_manager: Option<Process>,
     api_server: Option<Process>,
     api_server_command: Command,
-    /// How many requests were denied by an API server that was just starting. It does not know its roles then.
-    denied_at_start: usize,
+    /// How many requests were denied by an API server that was just starting, since it does not know its roles then, or were to be denied.
+    expected_denials: usize,
     etcd: Etcd,
 }
 
@@ -71,7 +72,7 @@ impl ControlPlane {
             controller_manager: Some(controller_manager),
             api_server: Some(api_server),
             api_server_command,
-            denied_at_start: 0,
+            expected_denials: 0,
             etcd,
         }
     }
@@ -176,7 +177,7 @@ impl ControlPlane {
         let mut api_server = Process::start(API_SERVER, &self.folder, &self.api_server_command);
         ready(&mut api_server, &self.admin).await;
         self.api_server = Some(api_server);
-        self.denied_at_start = self.all_denied().count();
+        self.expected_denials = self.all_denied().count();
     }
 
     /// Starts an API server that was ended again, with a certificate of another authority than before. Its file takes the place of the earlier
@@ -244,7 +245,14 @@ impl ControlPlane {
 
     /// The operator's requests that were not allowed.
     pub fn denied(&self) -> Vec<String> {
-        self.all_denied().skip(self.denied_at_start).collect()
+        self.all_denied().skip(self.expected_denials).collect()
+    }
+
+    /// Gives them, and takes them for expected from now on.
+    pub fn forgive_denied(&mut self) -> Vec<String> {
+        let denied = self.denied();
+        self.expected_denials += denied.len();
+        denied
     }
 
     fn all_denied(&self) -> impl Iterator<Item = String> {
@@ -389,14 +397,13 @@ fn write_kubeconfig(folder: &Path, name: &str, port: u16, user: &Value) -> PathB
     path
 }
 
-/// A pair of keys for the tokens of ServiceAccounts, in PEM: the private one and the public one.
+/// A pair of keys for the tokens of ServiceAccounts, in PEM: the private one and the public one. RSA, as it is at EKS, and as AWS asks of an
+/// issuer.
 fn key_pair() -> (String, String) {
-    let key = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+    let key = KeyPair::generate(KeySize::Rsa2048).unwrap();
+    let private: Pkcs8V1Der<'_> = key.as_der().unwrap();
     let public: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
-    (
-        pem("PRIVATE KEY", key.to_pkcs8v1().unwrap().as_ref()),
-        pem("PUBLIC KEY", public.as_ref()),
-    )
+    (pem("PRIVATE KEY", private.as_ref()), pem("PUBLIC KEY", public.as_ref()))
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

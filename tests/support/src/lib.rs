@@ -13,6 +13,7 @@ pub mod etcd;
 pub mod fixtures;
 pub mod forward_proxy;
 pub mod http;
+pub mod instance_metadata;
 pub mod jaeger;
 pub mod moto;
 pub mod operator;

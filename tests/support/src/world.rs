@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::aws_proxy::AwsProxy;
-use super::control_plane::ControlPlane;
+use super::control_plane::{ControlPlane, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
 use super::fixtures::{ACCESS_KEY_ID, NAMESPACE, SECRET_ACCESS_KEY, list, map_spec, resource, role_arn};
 use super::moto::Moto;
 use super::operator::OperatorCommand;
@@ -168,6 +168,39 @@ impl World {
     pub fn patch(&self, kind: &str, name: &str, change: &Value) {
         self.cluster
             .kubectl_ok(&["patch", kind, name, "--type=merge", "--patch", &change.to_string()]);
+    }
+
+    /// Lets the operator ask for the tokens of all ServiceAccounts, and makes some in the namespace of the stories.
+    pub async fn grant_tokens(&self, service_accounts: &[&str]) {
+        let operator = format!("{OPERATOR_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}");
+        for arguments in [
+            [
+                "clusterrole",
+                "tokens",
+                "--verb=create",
+                "--resource=serviceaccounts/token",
+            ],
+            [
+                "clusterrolebinding",
+                "tokens",
+                "--clusterrole=tokens",
+                &format!("--serviceaccount={operator}"),
+            ],
+        ] {
+            self.cluster.kubectl_ok(&[&["create"][..], &arguments].concat());
+        }
+        for name in service_accounts {
+            self.cluster.kubectl_ok(&["create", "serviceaccount", name]);
+        }
+        let impersonated = format!("--as=system:serviceaccount:{operator}");
+        let question = ["auth", "can-i", "create", "serviceaccounts", "--subresource=token"];
+        wait_for("the right to ask for tokens", PATIENCE, async || {
+            let answer = self
+                .cluster
+                .kubectl_with(&[&question[..], &["--all-namespaces", &impersonated]].concat(), "");
+            answer.status.success().then_some(())
+        })
+        .await;
     }
 
     /// Asks for a refresh of the resource of that name, or of `--all`. Another value is another request.

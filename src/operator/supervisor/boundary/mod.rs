@@ -17,7 +17,7 @@ pub(super) use self::state::BoundaryState;
 use self::state::{Stale, WatchState, insert};
 use super::children::{Child, Work};
 use super::{SupervisorMessage, SupervisorState};
-use crate::cluster::{NamespaceEvent, PolicyEvent, TenancyEvent};
+use crate::cluster::{NamespaceEvent, PolicyEvent, Scope, TenancyEvent};
 use crate::operator::role::RoleMessage;
 use crate::refresh::policy::Policies;
 
@@ -86,7 +86,7 @@ impl SupervisorState {
     pub(super) async fn namespace_watched(
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
-        scope: Option<Arc<str>>,
+        scope: Scope,
         event: NamespaceEvent,
     ) -> Result<(), ActorProcessingErr> {
         let boundary = &mut self.boundary;
@@ -107,8 +107,11 @@ impl SupervisorState {
             }
             TenancyEvent::ListDone => {
                 let shown = boundary.listing_namespaces.remove(&scope).unwrap_or_default();
-                let of_scope = |name: &Arc<str>| scope.as_ref().is_none_or(|scope| scope == name);
-                let gone = boundary.labels.keys().filter(|name| of_scope(name) && !shown.contains(*name));
+                let of_scope = |name: &Arc<str>| scope.covers(name);
+                let gone = boundary
+                    .labels
+                    .keys()
+                    .filter(|name| of_scope(name) && !shown.contains(*name));
                 for name in gone.cloned().collect::<Vec<_>>() {
                     boundary.unlabel(&name);
                 }
@@ -132,7 +135,10 @@ impl SupervisorState {
     }
 
     /// Something may have come to be relied on, or not to be any more.
-    pub(super) async fn check_boundary(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
+    pub(super) async fn check_boundary(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+    ) -> Result<(), ActorProcessingErr> {
         let boundary = &mut self.boundary;
         let labels_doubted = boundary.selects_by_label() && boundary.namespace_watch.is_doubtful();
         let held = boundary
@@ -157,8 +163,8 @@ impl SupervisorState {
                 let _ = myself.cast(SupervisorMessage::Reassess);
             })));
         }
-        let enough = boundary.policy_watch.has_begun()
-            && (boundary.namespace_watch.has_begun() || !boundary.selects_by_label());
+        let enough =
+            boundary.policy_watch.has_begun() && (boundary.namespace_watch.has_begun() || !boundary.selects_by_label());
         if enough && !boundary.settled {
             boundary.settled = true;
             self.rule_on_stale(|_, _, _| {});

@@ -55,7 +55,9 @@ impl Ruled {
         match self {
             Self::Unknown => false,
             Self::Denied(_) | Self::Unlisted => self != before,
-            Self::Permitted => matches!(before, Self::Denied(_) | Self::Unlisted) || (before == Self::Unknown && failed),
+            Self::Permitted => {
+                matches!(before, Self::Denied(_) | Self::Unlisted) || (before == Self::Unknown && failed)
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::api::AWSAssumeRolePolicy;
-use crate::cluster::{Cluster, ObservedNamespace, ObservedPolicy};
+use crate::cluster::{Cluster, ObservedNamespace, ObservedPolicy, Scope};
 use crate::operator::boundary::{Known, Labels};
 use crate::operator::supervisor::SupervisorMessage;
 use crate::operator::supervisor::watches::forward;
@@ -28,7 +28,7 @@ pub(in crate::operator::supervisor) struct BoundaryState {
     pub(super) policy_watch: WatchState,
     pub(super) labels: Labels,
     /// The names that lists of namespaces under way have shown, by what each is a list of.
-    pub(super) listing_namespaces: BTreeMap<Option<Arc<str>>, BTreeSet<Arc<str>>>,
+    pub(super) listing_namespaces: BTreeMap<Scope, BTreeSet<Arc<str>>>,
     pub(super) namespace_watch: WatchState,
     /// Whether enough was known once for resources to be taken up.
     pub(super) settled: bool,

@@ -84,7 +84,10 @@ async fn any_other_failure_holds_new_calls_and_keeps_the_secrets() {
     running.tell(WatchEvent::Applied(requested("a", "1", "now"))).await;
     assert_eq!(running.world.aws.calls(), 1);
     assert!(!running.world.cluster.take_calls().contains(&Call::Delete));
-    assert_eq!(running.world.cluster.status().failure_reason(), Some(Reason::ClusterUnavailable));
+    assert_eq!(
+        running.world.cluster.status().failure_reason(),
+        Some(Reason::ClusterUnavailable)
+    );
     tell(&running, TenancyEvent::Heard).await;
     pass(60).await;
     assert_eq!(running.world.aws.calls(), 2);
@@ -106,14 +109,30 @@ async fn a_role_that_is_withdrawn_is_refused_at_once_and_had_again_when_it_is_pe
     assert_eq!(reasons(&running)[2..], [denied, denied]);
     assert_eq!(counted(&running).await, [0, 0, 2, 0]);
     // What was issued stays until it ends, and then it is emptied.
-    assert!(running.world.cluster.secret("secret-of-a").unwrap().expiration().is_some());
+    assert!(
+        running
+            .world
+            .cluster
+            .secret("secret-of-a")
+            .unwrap()
+            .expiration()
+            .is_some()
+    );
     pass(905).await;
     assert!(running.world.cluster.secret("secret-of-a").unwrap().is_emptied());
     assert_eq!(running.world.aws.calls(), 2);
     tell(&running, TenancyEvent::Applied(policy("p", &["team"], &[ANY]))).await;
     assert_eq!((running.world.aws.calls(), running.awake()), (4, 0));
     assert_eq!(running.children().await, (vec![ready("1"), ready("2")], 2));
-    assert!(running.world.cluster.secret("secret-of-a").unwrap().expiration().is_some());
+    assert!(
+        running
+            .world
+            .cluster
+            .secret("secret-of-a")
+            .unwrap()
+            .expiration()
+            .is_some()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +153,11 @@ async fn a_resource_without_a_policy_is_told_so_once_there_is_one() {
     let before = message();
     tell(&running, TenancyEvent::Applied(policy("p", &["elsewhere"], &[ANY]))).await;
     assert_eq!(counted(&running).await, [0, 1, 0, 0]);
-    assert!(message().contains("No AWSAssumeRolePolicy names this namespace"), "{}", message());
+    assert!(
+        message().contains("No AWSAssumeRolePolicy names this namespace"),
+        "{}",
+        message()
+    );
     // Once is enough, however often it is refreshed.
     pass(450).await;
     assert_eq!(message().matches("No AWSAssumeRolePolicy").count(), 1);
@@ -162,7 +185,9 @@ async fn a_policy_that_cannot_be_read_holds_whom_no_other_one_names() {
 async fn a_label_of_a_namespace_gives_and_takes() {
     let running = Running::with(&[named("a", "1")]).await;
     let labelled = |pairs: &[(&str, &str)]| {
-        let labels = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let labels = pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         TenancyEvent::Applied(ObservedNamespace {
             name: "team".into(),
             labels: labels.collect::<BTreeMap<_, _>>(),
@@ -175,17 +200,23 @@ async fn a_label_of_a_namespace_gives_and_takes() {
     };
     running.world.cluster.tell_namespace(TenancyEvent::ListStarted);
     running.world.cluster.tell_namespace(labelled(&[]));
-    running.world.cluster.tell_namespace(TenancyEvent::Listed(ObservedNamespace {
-        name: "team".into(),
-        labels: BTreeMap::new(),
-    }));
+    running
+        .world
+        .cluster
+        .tell_namespace(TenancyEvent::Listed(ObservedNamespace {
+            name: "team".into(),
+            labels: BTreeMap::new(),
+        }));
     running.world.cluster.tell_namespace(TenancyEvent::ListDone);
     tell(&running, TenancyEvent::Applied(selecting)).await;
     assert_eq!(counted(&running).await, [0, 1, 0, 0]);
     running.world.cluster.tell_namespace(labelled(&[("aws", "yes")]));
     tell(&running, TenancyEvent::Heard).await;
     assert_eq!(counted(&running).await, [0, 0, 1, 0]);
-    assert_eq!(running.world.cluster.status().failure_reason(), Some(Reason::PolicyDenied));
+    assert_eq!(
+        running.world.cluster.status().failure_reason(),
+        Some(Reason::PolicyDenied)
+    );
     running.world.cluster.tell_namespace(labelled(&[("aws", "no")]));
     tell(&running, TenancyEvent::Heard).await;
     assert_eq!(counted(&running).await, [0, 1, 0, 0]);
@@ -193,19 +224,23 @@ async fn a_label_of_a_namespace_gives_and_takes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_that_are_refused_are_told_in_turn() {
+async fn many_that_are_refused_at_once_are_told_in_turn() {
     let resources: Vec<_> = (0..200).map(|n| named(&format!("r{n}"), &n.to_string())).collect();
     let running = Running::with(&resources).await;
     pass(60).await;
     assert_eq!((running.world.aws.calls(), running.awake()), (200, 0));
-    running.world.cluster.tell_policy(TenancyEvent::Applied(policy("p", &["team"], &[OTHERS])));
+    running
+        .world
+        .cluster
+        .tell_policy(TenancyEvent::Applied(policy("p", &["team"], &[OTHERS])));
     tokio::time::sleep(REASSESS_AFTER).await;
     let mut most = 0;
     for _ in 0..2000 {
         tokio::task::yield_now().await;
         most = most.max(running.awake());
     }
-    assert!((1..=40).contains(&most), "{most} at the same time");
+    // Thirty-two at work, and those that are about to rest again.
+    assert!((1..=100).contains(&most), "{most} at the same time");
     pass(60).await;
     assert_eq!((counted(&running).await, running.awake()), ([0, 0, 200, 0], 0));
 }

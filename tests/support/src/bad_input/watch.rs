@@ -95,7 +95,7 @@ async fn arriving(cluster: &KubeCluster, changes: usize) -> (Vec<Resource>, Vec<
         match events.next().await {
             Some(WatchEvent::Listed(resource)) => listed.push(resource),
             Some(WatchEvent::Applied(resource)) => changed.push(resource),
-            Some(WatchEvent::Heard | WatchEvent::ListStarted | WatchEvent::ListDone) => {}
+            Some(WatchEvent::Heard(_) | WatchEvent::ListStarted(_) | WatchEvent::ListDone(_)) => {}
             other => panic!("{other:?}"),
         }
     }

@@ -9,6 +9,7 @@ use crate::fixtures::ACCOUNT;
 
 use super::state::{Quota, State, Token};
 use super::throttle::Bucket;
+use super::web_identity::assume_role_with_web_identity;
 use super::{Fault, Principal, Refusal, Reply, Request, policy, rules};
 
 /// An end that nobody can mean.
@@ -27,9 +28,18 @@ impl State {
         if let Some(Fault::Refuse(refusal)) = fault {
             return Err(refusal.clone());
         }
+        // It is not signed: the token is all that tells who calls.
+        if let Request::AssumeRoleWithWebIdentity(asked) = request {
+            self.regions.check_sts(region, request)?;
+            let account = asked.role_arn.split(':').nth(4).unwrap_or_default();
+            self.pass_throttle(now, account, region, request)?;
+            let session = assume_role_with_web_identity(&self.oidc_providers, &self.roles, region, asked, now)?;
+            return Ok(self.issue(session, now, fault));
+        }
         let caller = self.caller(now, access_key_id, token)?;
         self.regions.check(&caller, region, request)?;
-        self.pass_throttle(now, &caller, region, request)?;
+        let account = caller.arn.split(':').nth(4).unwrap_or_default();
+        self.pass_throttle(now, account, region, request)?;
         match request {
             Request::GetCallerIdentity => Ok(Reply::Identity {
                 account: ACCOUNT.to_owned(),
@@ -38,18 +48,10 @@ impl State {
             // Every bucket is there, for everybody whose credentials are good.
             Request::HeadBucket => Ok(Reply::Bucket),
             Request::AssumeRole(request) => {
-                let mut session = rules::assume_role(&caller, self.roles.get(&request.role_arn), request, now)?;
-                if !matches!(fault, Some(Fault::PastEnd | Fault::FarEnd)) {
-                    self.shorten(&mut session, now);
-                }
-                match fault {
-                    Some(Fault::PastEnd) => session.1 = Timestamp::UNIX_EPOCH,
-                    Some(Fault::ShortEnd) => session.1 = now + Duration::from_secs(10),
-                    Some(Fault::FarEnd) => session.1 = YEAR_9999.parse().unwrap(),
-                    _ => {}
-                }
-                Ok(self.open(session.0, session.1))
+                let session = rules::assume_role(&caller, self.roles.get(&request.role_arn), request, now)?;
+                Ok(self.issue(session, now, fault))
             }
+            Request::AssumeRoleWithWebIdentity(_) => unreachable!("it was answered above"),
             Request::GetAuthorizationToken => {
                 let resource = "*";
                 if !policy::all_allow(
@@ -86,6 +88,20 @@ impl State {
         }
     }
 
+    /// Gives a session out, with an end that is told as the fault wants it.
+    fn issue(&mut self, mut session: (Principal, Timestamp), now: Timestamp, fault: Option<&Fault>) -> Reply {
+        if !matches!(fault, Some(Fault::PastEnd | Fault::FarEnd)) {
+            self.shorten(&mut session, now);
+        }
+        match fault {
+            Some(Fault::PastEnd) => session.1 = Timestamp::UNIX_EPOCH,
+            Some(Fault::ShortEnd) => session.1 = now + Duration::from_secs(10),
+            Some(Fault::FarEnd) => session.1 = YEAR_9999.parse().unwrap(),
+            _ => {}
+        }
+        self.open(session.0, session.1)
+    }
+
     /// <https://docs.aws.amazon.com/STS/latest/APIReference/CommonErrors.html>
     fn caller(&self, now: Timestamp, access_key_id: &str, token: Option<&str>) -> Result<Principal, Refusal> {
         let invalid = || {
@@ -115,20 +131,14 @@ impl State {
 
     /// A token bucket per service, account and Region.
     /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>
-    fn pass_throttle(
-        &mut self,
-        now: Timestamp,
-        caller: &Principal,
-        region: &str,
-        request: &Request,
-    ) -> Result<(), Refusal> {
+    fn pass_throttle(&mut self, now: Timestamp, account: &str, region: &str, request: &Request) -> Result<(), Refusal> {
         let quota = Quota {
             service: match request {
-                Request::GetCallerIdentity | Request::AssumeRole(_) => "STS",
+                Request::GetCallerIdentity | Request::AssumeRole(_) | Request::AssumeRoleWithWebIdentity(_) => "STS",
                 Request::GetAuthorizationToken => "ECR",
                 Request::HeadBucket => "S3",
             },
-            account: caller.arn.split(':').nth(4).unwrap_or_default().to_owned(),
+            account: account.to_owned(),
             region: region.to_owned(),
         };
         let Some((rate, burst)) = self.throttled.get(&quota).copied().or(self.throttle) else {

@@ -13,6 +13,8 @@ pub enum Request {
     GetCallerIdentity,
     /// `sts:AssumeRole`.
     AssumeRole(AssumeRole),
+    /// `sts:AssumeRoleWithWebIdentity`.
+    AssumeRoleWithWebIdentity(AssumeRoleWithWebIdentity),
     /// `ecr:GetAuthorizationToken`.
     GetAuthorizationToken,
     /// `s3:HeadBucket`.
@@ -31,6 +33,28 @@ pub struct AssumeRole {
     pub transitive_tag_keys: Vec<String>,
     pub external_id: Option<String>,
     pub source_identity: Option<String>,
+}
+
+/// The parameters of `AssumeRoleWithWebIdentity`, as they came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AssumeRoleWithWebIdentity {
+    pub role_arn: String,
+    pub session_name: String,
+    pub duration: Option<i64>,
+    pub policy: Option<String>,
+    pub policy_arns: Vec<String>,
+    pub token: String,
+}
+
+impl Request {
+    /// The role that is to be assumed, if one is.
+    pub fn role_arn(&self) -> Option<&str> {
+        match self {
+            Self::AssumeRole(asked) => Some(&asked.role_arn),
+            Self::AssumeRoleWithWebIdentity(asked) => Some(&asked.role_arn),
+            Self::GetCallerIdentity | Self::GetAuthorizationToken | Self::HeadBucket => None,
+        }
+    }
 }
 
 /// What is answered.

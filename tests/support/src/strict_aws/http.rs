@@ -15,7 +15,10 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::signature::{self, Scope};
-use super::{AssumeRole, Fault, Refusal, Reply, Request, StrictAws};
+use super::{AssumeRole, AssumeRoleWithWebIdentity, Fault, Refusal, Reply, Request, StrictAws};
+
+/// The Region of whoever does not sign.
+const REGION: &str = "eu-west-1";
 
 /// The strict AWS at a port of the loopback address.
 pub struct HttpServer {
@@ -64,7 +67,8 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
             &Refusal::new(400, "InvalidAction", "Could not find operation"),
         );
     };
-    let Some(scope) = Scope::of(&parts.headers) else {
+    let scope = Scope::of(&parts.headers);
+    if scope.is_none() && !matches!(asked, Request::AssumeRoleWithWebIdentity(_)) {
         return refuse(
             &aws,
             json,
@@ -74,8 +78,11 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
                 "Request is missing Authentication Token",
             ),
         );
-    };
-    let fault = aws.fault(&scope.region, &asked);
+    }
+    // An endpoint of AWS is in a Region, and this one in that of the operator.
+    let region = scope.as_ref().map_or(REGION, |scope| &scope.region);
+    let access_key_id = scope.as_ref().map_or("", |scope| &scope.access_key_id);
+    let fault = aws.fault(region, &asked);
     let latency = aws.latency();
     if !latency.is_zero() {
         tokio::time::sleep(latency).await;
@@ -89,10 +96,11 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
         .headers
         .get("x-amz-security-token")
         .and_then(|token| token.to_str().ok());
-    let reply = match signature::check(&aws, &scope, &parts, &body) {
-        Ok(()) => aws.answer(&scope.access_key_id, token, &scope.region, &asked, fault.as_ref()),
+    let signed = scope.as_ref().map(|scope| signature::check(&aws, scope, &parts, &body));
+    let reply = match signed.unwrap_or(Ok(())) {
+        Ok(()) => aws.answer(access_key_id, token, region, &asked, fault.as_ref()),
         Err(refusal) => {
-            aws.record(&scope.access_key_id, &scope.region, &asked, Some(&refusal));
+            aws.record(access_key_id, region, &asked, Some(&refusal));
             Err(refusal)
         }
     };
@@ -104,11 +112,11 @@ async fn handle(State(aws): State<StrictAws>, request: HttpRequest<Body>) -> Res
         (_, Some(Fault::Reset)) => cut(String::new(), 1),
         (Ok(_), Some(Fault::Garbage)) => respond(&aws, 200, json, "<html>It works!</html>".to_owned(), None),
         (Ok(reply), Some(Fault::Truncated)) => {
-            let text = text(&reply);
+            let text = text(&asked, &reply);
             let half = text[..text.len() / 2].to_owned();
             cut(half, text.len())
         }
-        (Ok(reply), _) => respond(&aws, 200, json, text(&reply), None),
+        (Ok(reply), _) => respond(&aws, 200, json, text(&asked, &reply), None),
         (Err(refusal), _) => refuse(&aws, json, &refusal),
     };
     if wrong_by != 0 {
@@ -153,11 +161,19 @@ fn read(parts: &Parts, body: &[u8]) -> Option<Request> {
             external_id: one("ExternalId"),
             source_identity: one("SourceIdentity"),
         })),
+        "AssumeRoleWithWebIdentity" => Some(Request::AssumeRoleWithWebIdentity(AssumeRoleWithWebIdentity {
+            role_arn: one("RoleArn").unwrap_or_default(),
+            session_name: one("RoleSessionName").unwrap_or_default(),
+            duration: one("DurationSeconds").and_then(|text| text.parse().ok()),
+            policy: one("Policy"),
+            policy_arns: each("PolicyArns", ".arn"),
+            token: one("WebIdentityToken").unwrap_or_default(),
+        })),
         _ => None,
     }
 }
 
-fn text(reply: &Reply) -> String {
+fn text(asked: &Request, reply: &Reply) -> String {
     let wrapped = |action: &str, inner: String| {
         format!(
             "<{action}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><{action}Result>{inner}</{action}Result>\
@@ -175,7 +191,10 @@ fn text(reply: &Reply) -> String {
             token,
             expiration,
         } => wrapped(
-            "AssumeRole",
+            match asked {
+                Request::AssumeRoleWithWebIdentity(_) => "AssumeRoleWithWebIdentity",
+                _ => "AssumeRole",
+            },
             format!(
                 "<Credentials><AccessKeyId>{access_key_id}</AccessKeyId><SecretAccessKey>{secret}</SecretAccessKey>\
                  <SessionToken>{token}</SessionToken><Expiration>{expiration:.0}</Expiration></Credentials>"

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use aws_assume_role::aws::error::{Answer, Operation};
 use aws_assume_role::aws::{self, Aws, AwsError, Identity, Region, RegionSource};
-use aws_assume_role::credentials::{Credentials, ExposeSecret, RegistryLogin, Session};
+use aws_assume_role::credentials::{Credentials, ExposeSecret, RegistryLogin, ServiceAccountToken, Session};
 use aws_assume_role::spec::ecr::EcrEndpoint;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::own_keys::OwnKeys;
-use super::{AssumeRole, Fault, Refusal, Reply, Request, StrictAws};
+use super::{AssumeRole, AssumeRoleWithWebIdentity, Fault, Refusal, Reply, Request, StrictAws};
 
 /// The operator's own Region.
 const REGION: &str = "eu-west-1";
@@ -88,6 +88,27 @@ impl InProcess {
     }
 }
 
+/// The session in an answer.
+fn session_in(answered: Answered) -> Session {
+    match answered.reply {
+        Reply::Session {
+            access_key_id,
+            secret,
+            token,
+            expiration,
+        } => Session {
+            credentials: Credentials {
+                access_key_id: access_key_id.into(),
+                secret_access_key: secret.into(),
+                session_token: token.into(),
+            },
+            expiration: whole_seconds(expiration),
+            answered: Some(answered.date),
+        },
+        other => unreachable!("{other:?}"),
+    }
+}
+
 /// A moment as AWS writes it.
 fn whole_seconds(moment: Timestamp) -> Timestamp {
     Timestamp::from_second(moment.as_second()).unwrap()
@@ -140,24 +161,29 @@ impl Aws for InProcess {
             };
             let region = request.region.as_deref().unwrap_or(REGION);
             let answered = self.own_call(Operation::AssumeRole, region, Request::AssumeRole(asked));
-            let Answered { reply, date } = answered.await?;
-            match reply {
-                Reply::Session {
-                    access_key_id,
-                    secret,
-                    token,
-                    expiration,
-                } => Ok(Session {
-                    credentials: Credentials {
-                        access_key_id: access_key_id.into(),
-                        secret_access_key: secret.into(),
-                        session_token: token.into(),
-                    },
-                    expiration: whole_seconds(expiration),
-                    answered: Some(date),
-                }),
-                other => unreachable!("{other:?}"),
-            }
+            Ok(session_in(answered.await?))
+        }
+        .boxed()
+    }
+
+    fn assume_role_with_web_identity<'a>(
+        &'a self,
+        request: &'a aws::AssumeRoleWithWebIdentity,
+        token: &'a ServiceAccountToken,
+    ) -> BoxFuture<'a, Result<Session, AwsError>> {
+        async move {
+            let asked = AssumeRoleWithWebIdentity {
+                role_arn: request.role_arn.clone(),
+                session_name: request.session_name.clone(),
+                duration: i64::try_from(request.duration.as_secs()).ok(),
+                policy: request.policy.clone(),
+                policy_arns: request.policy_arns.clone(),
+                token: token.expose_secret().to_owned(),
+            };
+            let region = request.region.as_deref().unwrap_or(REGION);
+            let asked = Request::AssumeRoleWithWebIdentity(asked);
+            let answered = self.call(Operation::AssumeRoleWithWebIdentity, ("", None), region, asked);
+            Ok(session_in(answered.await?))
         }
         .boxed()
     }

@@ -7,6 +7,7 @@ mod answers;
 mod calls;
 pub mod http;
 pub mod in_process;
+pub mod issuer;
 pub mod own_keys;
 pub mod policy;
 mod regions;
@@ -14,6 +15,7 @@ mod rules;
 pub mod signature;
 mod state;
 pub mod throttle;
+pub mod web_identity;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -24,9 +26,10 @@ use serde_json::Value;
 
 use crate::fixtures::{ACCESS_KEY_ID, ACCOUNT, SECRET_ACCESS_KEY, role_arn};
 
-pub use calls::{AssumeRole, Call, Fault, Refusal, Reply, Request};
+pub use calls::{AssumeRole, AssumeRoleWithWebIdentity, Call, Fault, Refusal, Reply, Request};
 pub use state::{Principal, Role, SessionFacts};
 use state::{Quota, State};
+pub use web_identity::OidcProvider;
 
 type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
@@ -45,6 +48,7 @@ impl StrictAws {
             state: Arc::new(Mutex::new(State {
                 principals: HashMap::new(),
                 roles: HashMap::new(),
+                oidc_providers: Vec::new(),
                 tokens: HashMap::new(),
                 regions: regions::Regions::default(),
                 buckets: HashMap::new(),
@@ -181,6 +185,18 @@ impl StrictAws {
         self.state().roles.insert(arn.to_owned(), role);
     }
 
+    /// Makes an identity provider, or another one for the same issuer in the same account.
+    pub fn add_oidc_provider(&self, provider: OidcProvider) {
+        self.remove_oidc_provider(&provider);
+        self.state().oidc_providers.push(provider);
+    }
+
+    /// Takes an identity provider away.
+    pub fn remove_oidc_provider(&self, provider: &OidcProvider) {
+        let providers = &mut self.state().oidc_providers;
+        providers.retain(|known| (&known.account, &known.issuer) != (&provider.account, &provider.issuer));
+    }
+
     /// Takes a role away.
     pub fn remove_role(&self, arn: &str) {
         self.state().roles.remove(arn);
@@ -245,10 +261,9 @@ impl StrictAws {
         self.state().by_second.clone().unwrap_or_default()
     }
 
-    /// The calls of `AssumeRole` for a role, refused or not.
+    /// The calls for a session of a role, refused or not.
     pub fn assumed(&self, role_arn: &str) -> usize {
-        let of_role =
-            |call: &&Call| matches!(&call.request, Request::AssumeRole(request) if request.role_arn == role_arn);
+        let of_role = |call: &&Call| call.request.role_arn() == Some(role_arn);
         self.state().calls.iter().filter(of_role).count()
     }
 

@@ -62,7 +62,8 @@ pub fn decide(
 fn trusts(principal: &Value, names: &[String]) -> bool {
     match principal {
         Value::String(all) => all == "*",
-        other => list(&other["AWS"])
+        other => [list(&other["AWS"]), list(&other["Federated"])]
+            .concat()
             .iter()
             .any(|trusted| text(trusted) == "*" || names.iter().any(|name| name == text(trusted))),
     }

@@ -49,7 +49,12 @@ impl Regions {
                 "The security token included in the request is invalid",
             ));
         }
-        if matches!(request, Request::AssumeRole(_)) && self.without_sts.contains(region) {
+        self.check_sts(region, request)
+    }
+
+    /// Whether STS is switched on where a session is asked for.
+    pub(super) fn check_sts(&self, region: &str, request: &Request) -> Result<(), Refusal> {
+        if request.role_arn().is_some() && self.without_sts.contains(region) {
             let message = format!(
                 "STS is not activated in this region for account:{ACCOUNT}. Your account administrator can activate STS in this region using the IAM Console."
             );

@@ -31,6 +31,35 @@ pub(super) fn assume_role(
     let role = authorized(caller, role, request, &tags)?;
     let seconds = duration(caller, role, request)?;
     let expiration = now + Duration::from_secs(seconds);
+    let inherited = caller
+        .session
+        .iter()
+        .flat_map(|session| session.transitive_tags.clone());
+    let own = tags
+        .into_iter()
+        .filter(|(key, _)| request.transitive_tag_keys.contains(key));
+    let source_identity = request
+        .source_identity
+        .clone()
+        .or_else(|| caller.session.as_ref()?.source_identity.clone());
+    let session = session_of(
+        role,
+        request,
+        expiration,
+        inherited.chain(own).collect(),
+        source_identity,
+    );
+    Ok((session, expiration))
+}
+
+/// The session of a role that somebody may have.
+pub(super) fn session_of(
+    role: &Role,
+    request: &AssumeRole,
+    expiration: Timestamp,
+    transitive_tags: BTreeMap<String, String>,
+    source_identity: Option<String>,
+) -> Principal {
     let mut policies = vec![role.policies.clone()];
     let inline = request
         .policy
@@ -43,14 +72,7 @@ pub(super) fn assume_role(
     }
     let name = request.role_arn.rsplit('/').next().unwrap_or_default();
     let account = request.role_arn.split(':').nth(4).unwrap_or(ACCOUNT);
-    let inherited = caller
-        .session
-        .iter()
-        .flat_map(|session| session.transitive_tags.clone());
-    let own = tags
-        .into_iter()
-        .filter(|(key, _)| request.transitive_tag_keys.contains(key));
-    let session = Principal {
+    Principal {
         secret: String::new(),
         token: None,
         arn: format!("arn:aws:sts::{account}:assumed-role/{name}/{}", request.session_name),
@@ -58,17 +80,13 @@ pub(super) fn assume_role(
         session: Some(SessionFacts {
             role_arn: request.role_arn.clone(),
             expiration,
-            transitive_tags: inherited.chain(own).collect(),
-            source_identity: request
-                .source_identity
-                .clone()
-                .or_else(|| caller.session.as_ref()?.source_identity.clone()),
+            transitive_tags,
+            source_identity,
         }),
-    };
-    Ok((session, expiration))
+    }
 }
 
-fn invalid(parameter: &str, value: &str, constraint: &str) -> Refusal {
+pub(super) fn invalid(parameter: &str, value: &str, constraint: &str) -> Refusal {
     let message = format!(
         "1 validation error detected: Value '{value}' at '{parameter}' failed to satisfy constraint: {constraint}"
     );
@@ -80,7 +98,7 @@ fn of(characters: &str) -> impl Fn(char) -> bool {
     move |c| c.is_ascii_alphanumeric() || c == '_' || characters.contains(c)
 }
 
-fn parameters(request: &AssumeRole) -> Result<(), Refusal> {
+pub(super) fn parameters(request: &AssumeRole) -> Result<(), Refusal> {
     let arn = &request.role_arn;
     if arn.len() < 20 || arn.len() > 2048 {
         return Err(invalid("roleArn", arn, "Member must have length between 20 and 2048"));
@@ -162,7 +180,7 @@ fn policies(request: &AssumeRole) -> Result<(), Refusal> {
 
 /// Policies and tags are packed together, and the tags that a session inherits with them.
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_session-tags.html#id_session-tags_know>
-fn packed(caller: &Principal, request: &AssumeRole) -> Result<(), Refusal> {
+pub(super) fn packed(caller: &Principal, request: &AssumeRole) -> Result<(), Refusal> {
     let of_policy = request
         .policy
         .iter()
@@ -294,7 +312,7 @@ pub(super) fn not_authorized(who: &str, action: &str, resource: &str, why: &str)
 }
 
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining>
-fn duration(caller: &Principal, role: &Role, request: &AssumeRole) -> Result<u64, Refusal> {
+pub(super) fn duration(caller: &Principal, role: &Role, request: &AssumeRole) -> Result<u64, Refusal> {
     let seconds = request.duration.unwrap_or(3600);
     if caller.session.is_some() && seconds > 3600 {
         return Err(Refusal::new(

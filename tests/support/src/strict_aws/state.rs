@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::regions::Regions;
 use super::throttle::Bucket;
-use super::{Call, Fault, Refusal, Request};
+use super::{Call, Fault, OidcProvider, Refusal, Request};
 
 /// Who may call: a user, or a session of a role.
 #[derive(Clone, Debug)]
@@ -74,6 +74,7 @@ type FaultInjector = Box<dyn FnMut(&Request) -> Option<Fault> + Send>;
 pub(super) struct State {
     pub(super) principals: HashMap<String, Principal>,
     pub(super) roles: HashMap<String, Role>,
+    pub(super) oidc_providers: Vec<OidcProvider>,
     pub(super) tokens: HashMap<String, Token>,
     pub(super) regions: Regions,
     pub(super) buckets: HashMap<Quota, Bucket>,
@@ -112,6 +113,7 @@ impl State {
         let kind = match request {
             Request::GetCallerIdentity => "GetCallerIdentity",
             Request::AssumeRole(_) => "AssumeRole",
+            Request::AssumeRoleWithWebIdentity(_) => "AssumeRoleWithWebIdentity",
             Request::GetAuthorizationToken => "GetAuthorizationToken",
             Request::HeadBucket => "HeadBucket",
         };
