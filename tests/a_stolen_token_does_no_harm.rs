@@ -227,10 +227,15 @@ async fn it_turns_the_definition_to_nothing_else() {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(world.cluster.client());
     let checked = wait_for("the types to be checked", PATIENCE, async || {
         let policies = policies.list(&kube::api::ListParams::default()).await.ok()?.items;
-        let statuses = policies.into_iter().map(|policy| policy.status.and_then(|status| status.type_checking));
+        let statuses = policies
+            .into_iter()
+            .map(|policy| policy.status.and_then(|status| status.type_checking));
         statuses.collect::<Option<Vec<_>>>()
     })
     .await;
     assert_eq!(checked.len(), 3);
-    assert!(checked.iter().all(|checked| checked.expression_warnings.is_none()), "{checked:?}");
+    assert!(
+        checked.iter().all(|checked| checked.expression_warnings.is_none()),
+        "{checked:?}"
+    );
 }
