@@ -94,7 +94,8 @@ async fn it_gets_no_token_for_the_cluster() {
         answer.map(|answer| answer.status.unwrap().token)
     };
     let own = "https://kubernetes.default.svc.cluster.local";
-    for audiences in [&[][..], &[own], &["sts.amazonaws.com", own], &["somebody-else"]] {
+    let all: [&[&str]; 4] = [&[], &[own], &["sts.amazonaws.com", own], &["somebody-else"]];
+    for audiences in all {
         assert_refused(request(audiences).await, "for sts.amazonaws.com only");
     }
 
@@ -128,9 +129,11 @@ async fn it_touches_no_secret_of_anybody_else() {
     let mine = json!([owner("AWSAssumeRole", "mine", &uid, true)]);
 
     // Another's cannot be changed, taken over or deleted, whether nobody owns it or somebody else.
+    world.cluster.kubectl_ok(&["create", "configmap", "theirs"]);
+    let theirs = ["get", "configmap", "theirs", "--output=jsonpath={.metadata.uid}"];
     let elsewhere = json!([
         owner("AWSAssumeRole", "mine", &uid, false),
-        owner("ConfigMap", "theirs", "uid-1", true)
+        owner("ConfigMap", "theirs", &world.cluster.kubectl_ok(&theirs), true)
     ]);
     for (name, owners) in [("free", json!([])), ("theirs", elsewhere)] {
         let before = all.create(&create, &secret(name, "Opaque", &owners)).await.unwrap();
