@@ -3,9 +3,9 @@
 # With musl it would be one static file, but there jemalloc has no background threads, which give memory back to the node. And a static glibc
 # looks names up with the libraries that it was built with, so that they would have to be beside it all the same.
 #
-#   docker build .                                         builds everything, for this machine
-#   docker buildx build --platform linux/amd64,linux/arm64 .   for both, compiled across
-#   docker build --target binary --output target/image .   gives the binary
+#   docker build .                                               builds everything, for this machine
+#   docker buildx build --platform linux/amd64,linux/arm64 .     for both, compiled across
+#   docker build --target binary --output target/binary .        gives the binary
 #
 # Where no registry can be reached, the binary is built outside, image/root puts the rest beside it, and the target "prebuilt" takes that folder
 # as it is. "make image" does so, with buildah.
