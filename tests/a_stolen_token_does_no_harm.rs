@@ -85,9 +85,9 @@ async fn it_gets_no_token_for_the_cluster() {
     let (world, thief) = robbed().await;
     world.cluster.kubectl_ok(&["create", "serviceaccount", "victim"]);
     let accounts: Api<ServiceAccount> = Api::namespaced(thief.clone(), NAMESPACE);
-    let request = async |audiences: &[&str]| {
-        let request: TokenRequest =
-            serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": audiences}})).unwrap();
+    let request = async |audiences: &[&str], seconds: u32| {
+        let request = json!({"metadata": {}, "spec": {"audiences": audiences, "expirationSeconds": seconds}});
+        let request: TokenRequest = serde_json::from_value(request).unwrap();
         let answer = accounts
             .create_token_request("victim", &PostParams::default(), &request)
             .await;
@@ -96,11 +96,12 @@ async fn it_gets_no_token_for_the_cluster() {
     let own = "https://kubernetes.default.svc.cluster.local";
     let all: [&[&str]; 4] = [&[], &[own], &["sts.amazonaws.com", own], &["somebody-else"]];
     for audiences in all {
-        assert_refused(request(audiences).await, "for sts.amazonaws.com only");
+        assert_refused(request(audiences, 600).await, "for sts.amazonaws.com only");
     }
+    assert_refused(request(&["sts.amazonaws.com"], 3601).await, "for an hour at most");
 
     // The ordinary one is for AWS, and the API server does not take it.
-    let token = request(&["sts.amazonaws.com"]).await.unwrap();
+    let token = request(&["sts.amazonaws.com"], 600).await.unwrap();
     let answer = world.cluster.kubectl_with(
         &["create", "-o", "json", "-f", "-"],
         &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}).to_string(),
