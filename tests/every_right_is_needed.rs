@@ -129,8 +129,16 @@ fn change(world: &World, role: &Value, operation: &Value) {
     let kind = role["kind"].as_str().unwrap();
     let name = role["metadata"]["name"].as_str().unwrap();
     let patch = json!([operation]).to_string();
-    let namespace = ["--namespace", OPERATOR_NAMESPACE];
-    let arguments = [&["patch", kind, name, "--type=json", "--patch", &patch], &namespace[..]].concat();
+    let arguments = [
+        "patch",
+        kind,
+        name,
+        "--type=json",
+        "--patch",
+        &patch,
+        "--namespace",
+        OPERATOR_NAMESPACE,
+    ];
     world.cluster.kubectl_ok(&arguments);
 }
 
