@@ -75,6 +75,7 @@ async fn each_verb_is_used() {
     })
     .await;
     world.aws.treat(|_| Treatment::Pass);
+    world.condition("mine", "Refreshed", "True", "Issued").await;
     // A resource that is made again finds out that the one before is gone.
     world.cluster.stop_controller_manager();
     world.delete("mine");
@@ -186,7 +187,7 @@ fn resources_of(role: &Value) -> Vec<String> {
 #[test]
 fn with_some_namespaces_it_has_next_to_nothing_elsewhere() {
     let objects = rendered(&["--set=watchNamespaces={team-a,team-b},serviceAccountTokens.enabled=true"]);
-    let of_kind = |kind: &str| objects.iter().filter(move |object| object["kind"] == kind);
+    let of_kind = |kind: &'static str| objects.iter().filter(move |object| object["kind"] == kind);
     let whole = of_kind("ClusterRole").next().unwrap();
     assert_eq!(
         resources_of(whole),

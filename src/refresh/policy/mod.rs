@@ -123,7 +123,8 @@ impl Policy {
         let Demand { namespace, spec, .. } = demand;
         let session = &spec.session;
         let mut lacks = general_lacks(demand);
-        if !self.roles.iter().any(|glob| glob.matches(demand.role_arn, namespace)) {
+        let named = self.roles.iter().any(|glob| glob.matches(demand.role_arn, namespace));
+        if !named || has_odd_path(demand.role_arn) {
             lacks.push(Lack::Role);
         }
         if let Some(most) = self.max_duration.filter(|most| spec.duration > *most) {
@@ -168,6 +169,13 @@ impl Policy {
 
 fn is_arn(text: &str) -> bool {
     text.starts_with("arn:") && text.split(':').count() == ARN_FIELDS
+}
+
+/// Whether the path of an ARN goes up, or nowhere. To IAM `..` is a name like any other; to whoever wrote `role/team/*` it is not, and no role
+/// needs it.
+fn has_odd_path(arn: &str) -> bool {
+    let resource = arn.splitn(ARN_FIELDS, ':').last().unwrap_or_default();
+    resource.split('/').any(|segment| matches!(segment, "" | "." | ".."))
 }
 
 /// What stands against a resource of a namespace that any policy names.

@@ -208,6 +208,8 @@ fn globs_are_anchored_and_cannot_be_fooled_by_paths_or_case_or_partitions() {
         "arn:aws:iam::123456789012:role/team-ab/x",
         "arn:aws:iam::123456789012:role/x/team-a/x",
         "arn:aws:iam::123456789012:role//team-a/x",
+        "arn:aws:iam::123456789012:role/team-a/../team-b/x",
+        "arn:aws:iam::123456789012:role/team-a//x",
         "arn:aws:iam::123456789012:role/Team-A/x",
         "arn:aws:iam::123456789012:Role/team-a/x",
         "arn:aws-cn:iam::123456789012:role/team-a/x",
