@@ -78,6 +78,7 @@ crds: ## Writes the custom resource definitions anew from the types.
 	cargo run --quiet --bin aws-assume-role -- crd > crds/awsassumeroles.pincette.net.yaml
 	cp crds/awsassumeroles.pincette.net.yaml charts/aws-assume-role/crds/
 	cargo run --quiet --bin aws-assume-role -- crd policies > crds/awsassumerolepolicies.pincette.net.yaml
+	cp crds/awsassumerolepolicies.pincette.net.yaml charts/aws-assume-role/files/awsassumerolepolicies.yaml
 
 # No registry is reached: the image is what image/root puts together. It goes into an archive that ctr, docker and kind load.
 image: ## Builds the image of this machine's architecture with buildah: target/image/aws-assume-role.tar; BINARY=path takes one that is built.

@@ -85,21 +85,23 @@ async fn it_gets_no_token_for_the_cluster() {
     let (world, thief) = robbed().await;
     world.cluster.kubectl_ok(&["create", "serviceaccount", "victim"]);
     let accounts: Api<ServiceAccount> = Api::namespaced(thief.clone(), NAMESPACE);
-    let request = async |audiences: &[&str]| {
-        let request: TokenRequest =
-            serde_json::from_value(json!({"metadata": {}, "spec": {"audiences": audiences}})).unwrap();
+    let request = async |audiences: &[&str], seconds: u32| {
+        let request = json!({"metadata": {}, "spec": {"audiences": audiences, "expirationSeconds": seconds}});
+        let request: TokenRequest = serde_json::from_value(request).unwrap();
         let answer = accounts
             .create_token_request("victim", &PostParams::default(), &request)
             .await;
         answer.map(|answer| answer.status.unwrap().token)
     };
     let own = "https://kubernetes.default.svc.cluster.local";
-    for audiences in [&[][..], &[own], &["sts.amazonaws.com", own], &["somebody-else"]] {
-        assert_refused(request(audiences).await, "for sts.amazonaws.com only");
+    let all: [&[&str]; 4] = [&[], &[own], &["sts.amazonaws.com", own], &["somebody-else"]];
+    for audiences in all {
+        assert_refused(request(audiences, 600).await, "for sts.amazonaws.com only");
     }
+    assert_refused(request(&["sts.amazonaws.com"], 3601).await, "for an hour at most");
 
     // The ordinary one is for AWS, and the API server does not take it.
-    let token = request(&["sts.amazonaws.com"]).await.unwrap();
+    let token = request(&["sts.amazonaws.com"], 600).await.unwrap();
     let answer = world.cluster.kubectl_with(
         &["create", "-o", "json", "-f", "-"],
         &json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}).to_string(),
@@ -128,9 +130,11 @@ async fn it_touches_no_secret_of_anybody_else() {
     let mine = json!([owner("AWSAssumeRole", "mine", &uid, true)]);
 
     // Another's cannot be changed, taken over or deleted, whether nobody owns it or somebody else.
+    world.cluster.kubectl_ok(&["create", "configmap", "theirs"]);
+    let theirs = ["get", "configmap", "theirs", "--output=jsonpath={.metadata.uid}"];
     let elsewhere = json!([
         owner("AWSAssumeRole", "mine", &uid, false),
-        owner("ConfigMap", "theirs", "uid-1", true)
+        owner("ConfigMap", "theirs", &world.cluster.kubectl_ok(&theirs), true)
     ]);
     for (name, owners) in [("free", json!([])), ("theirs", elsewhere)] {
         let before = all.create(&create, &secret(name, "Opaque", &owners)).await.unwrap();
@@ -227,10 +231,15 @@ async fn it_turns_the_definition_to_nothing_else() {
     let policies: Api<ValidatingAdmissionPolicy> = Api::all(world.cluster.client());
     let checked = wait_for("the types to be checked", PATIENCE, async || {
         let policies = policies.list(&kube::api::ListParams::default()).await.ok()?.items;
-        let statuses = policies.into_iter().map(|policy| policy.status.and_then(|status| status.type_checking));
+        let statuses = policies
+            .into_iter()
+            .map(|policy| policy.status.and_then(|status| status.type_checking));
         statuses.collect::<Option<Vec<_>>>()
     })
     .await;
     assert_eq!(checked.len(), 3);
-    assert!(checked.iter().all(|checked| checked.expression_warnings.is_none()), "{checked:?}");
+    assert!(
+        checked.iter().all(|checked| checked.expression_warnings.is_none()),
+        "{checked:?}"
+    );
 }

@@ -11,6 +11,10 @@ fn the_definitions_in_the_tree_are_what_the_operator_prints() {
         (&["crd"], "charts/aws-assume-role/crds/awsassumeroles.pincette.net.yaml"),
         (&["crd", "roles"], "crds/awsassumeroles.pincette.net.yaml"),
         (&["crd", "policies"], "crds/awsassumerolepolicies.pincette.net.yaml"),
+        (
+            &["crd", "policies"],
+            "charts/aws-assume-role/files/awsassumerolepolicies.yaml",
+        ),
     ] {
         let output = Command::new(binary()).args(arguments).output().unwrap();
         assert!(output.status.success());

@@ -21,12 +21,15 @@ one release in a namespace. No namespace has a dot in its name, so no two names 
 {{- if not (kindIs "slice" $namespaces) }}
 {{- fail "watchNamespaces is not a list: write watchNamespaces: [team-a, team-b]" }}
 {{- end }}
+{{- $names := list }}
 {{- range $namespaces }}
-{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" (toString .)) }}
-{{- fail (printf "watchNamespaces: %q is not the name of a namespace. Patterns are not supported: name each namespace" (toString .)) }}
+{{- $name := toString . }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name) }}
+{{- fail (printf "watchNamespaces: %q is not the name of a namespace. Patterns are not supported: name each namespace" $name) }}
 {{- end }}
+{{- $names = append $names $name }}
 {{- end }}
-{{- toYaml (uniq $namespaces) }}
+{{- toYaml (uniq $names) }}
 {{- end }}
 
 {{/* The subject of all bindings. */}}

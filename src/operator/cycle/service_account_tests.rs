@@ -42,7 +42,11 @@ async fn aws_is_shown_a_token_of_the_service_account() {
     // Another token for another session, and none for what is still good.
     cycle(&world, &of_app(), Trigger::Created, restarted(&report)).await;
     assert_eq!(world.cluster.count(Call::Token, "app"), 1);
-    cycle(&world, &of_app(), Trigger::Created, Memory::default()).await;
+    let requested = Resource {
+        refresh_request: Some("now".into()),
+        ..of_app()
+    };
+    cycle(&world, &requested, Trigger::Requested, report.memory).await;
     assert_eq!(world.cluster.count(Call::Token, "app"), 2);
 }
 

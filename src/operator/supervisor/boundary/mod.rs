@@ -144,7 +144,10 @@ impl SupervisorState {
         let held = boundary
             .why_held()
             .or_else(|| labels_doubted.then(|| "the namespaces cannot be watched".to_owned()));
-        if held.is_some() == boundary.held.is_some() && boundary.settled {
+        // Whose account a role named without one is in follows from who the operator is, which is known late or becomes another.
+        let identified = self.context.aws.known_identity();
+        let same_operator = identified.is_none() || identified == boundary.operator;
+        if held.is_some() == boundary.held.is_some() && same_operator && boundary.settled {
             return Ok(());
         }
         boundary.stale = Stale::All;
@@ -202,6 +205,9 @@ impl SupervisorState {
     fn rule_on_stale(&mut self, mut changed: impl FnMut(&Arc<str>, &Child, Ruled)) {
         let stale = std::mem::take(&mut self.boundary.stale);
         let operator = self.context.aws.known_identity();
+        if operator.is_some() {
+            self.boundary.operator.clone_from(&operator);
+        }
         for (uid, child) in &mut self.children {
             if !stale.concerns(child.namespace()) {
                 continue;

@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use crate::api::AWSAssumeRolePolicy;
+use crate::aws::Identity;
 use crate::cluster::{Cluster, ObservedNamespace, ObservedPolicy, Scope};
 use crate::operator::boundary::{Known, Labels};
 use crate::operator::supervisor::SupervisorMessage;
@@ -32,6 +33,8 @@ pub(in crate::operator::supervisor) struct BoundaryState {
     pub(super) namespace_watch: WatchState,
     /// Whether enough was known once for resources to be taken up.
     pub(super) settled: bool,
+    /// Who the operator was when resources were last ruled on.
+    pub(super) operator: Option<Identity>,
     /// Why no role may be assumed, as it was published last.
     pub(super) held: Option<String>,
     /// The resources that are to be ruled on anew.
@@ -109,6 +112,7 @@ impl BoundaryState {
             listing_namespaces: BTreeMap::new(),
             namespace_watch: WatchState::default(),
             settled: false,
+            operator: None,
             held: Some(String::new()),
             stale: Stale::None,
             reassessment: None,
