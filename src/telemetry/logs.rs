@@ -109,7 +109,9 @@ where
         match self.0 {
             LogFormat::Human => {
                 write!(writer, "{now:.6} {:>5} {}: ", metadata.level(), metadata.target())?;
-                context.format_fields(writer.by_ref(), event)?;
+                let mut fields = String::new();
+                context.format_fields(Writer::new(&mut fields), event)?;
+                writer.write_str(&on_one_line(&fields))?;
                 if let Some(subject) = subject {
                     write!(writer, " namespace={:?} name={:?}", subject.namespace, subject.name)?;
                     if let Some(trace_id) = subject.trace_id {
@@ -135,6 +137,20 @@ where
         }
         writeln!(writer)
     }
+}
+
+/// A text without line breaks, and without whatever else moves the cursor or turns the direction of reading: what somebody else wrote, and an
+/// error quotes, must not look like a line of the operator's.
+fn on_one_line(text: &str) -> String {
+    let misleads = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match misleads(c) {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
 }
 
 /// The fields of one line.
@@ -248,6 +264,23 @@ mod tests {
             let heard: Vec<_> = all.into_iter().filter(|word| text.contains(word)).collect();
             assert_eq!(heard, expected, "{filter:?}");
         }
+    }
+
+    #[test]
+    fn what_somebody_else_wrote_does_not_look_like_a_line() {
+        let forged = "no\n2026-01-01T00:00:00Z  INFO aws_assume_role: all is well\r\u{1b}[2K\u{202e}ö";
+        for format in [LogFormat::Human, LogFormat::Json] {
+            let text = written(format, "info", || {
+                tracing::warn!(why = forged, "not refreshed: {forged}")
+            });
+            assert_eq!(text.lines().count(), 1, "{text}");
+            assert!(
+                text.ends_with('\n') && !text.contains('\u{1b}') && text.contains('ö'),
+                "{text}"
+            );
+        }
+        let text = written(LogFormat::Human, "info", || tracing::warn!("{forged}"));
+        assert!(text.contains("no\\n2026") && text.contains("\\u{202e}"), "{text}");
     }
 
     fn in_a_cycle(work: impl FnOnce()) {
