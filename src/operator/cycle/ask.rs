@@ -154,7 +154,10 @@ impl Cycle {
         let mut enter = gate.enter(entry).boxed();
         let mut pass = timeout(NOTICEABLE, &mut enter).await.ok();
         if pass.is_none()
-            && let Some(end) = self.current_expiration.filter(|end| *end > now)
+            // They may have ended while a call was under way before this one.
+            && let Some(end) = self
+                .current_expiration
+                .filter(|end| *end > now || self.memory.status.content.is_ready())
             // One that has no status yet is announced.
             && self.memory.status.content.observed_generation.is_some()
         {

@@ -1,7 +1,8 @@
 //! The supervisor: owns the watches, what they tell, and the set of role actors, one per resource UID.
 //!
 //! The watches go on from the start. There are actors only while it leads ([`leading`]): it starts one when a resource appears, hands it every
-//! change, stops it when the resource goes, and starts it again, later each time, when it fails ([`children`]). Many that come at once are
+//! change, stops it when the resource goes, and starts it again, later each time, when it fails ([`children`]). It hands on what happens to the Secrets ([`secrets`]), and what follows from the
+//! policies ([`boundary`]). Many that come at once are
 //! taken up in turn ([`arrivals`]). An actor that has nothing to do rests ([`resting`]) until its [alarm](alarms). While it stands by it knows
 //! the same of each resource and does nothing about it, so that it can lead from one moment to the next.
 
@@ -12,6 +13,7 @@ mod children;
 mod clock;
 mod leading;
 mod resting;
+mod secrets;
 mod taking_up;
 mod watches;
 
@@ -36,7 +38,6 @@ use super::role::{CyclePanicked, Reports, RoleMessage, RoleReport};
 use crate::aws::Region;
 use crate::clock::Reading;
 use crate::cluster::{NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent};
-use crate::secret::ObservedSecret;
 use crate::telemetry::health::Heartbeat;
 use crate::telemetry::snapshot::Snapshot;
 
@@ -292,69 +293,6 @@ impl SupervisorState {
             WatchEvent::Deleted(key) => self.stop(&key.uid, "it was deleted"),
         }
         Ok(())
-    }
-
-    /// Hands what happened to a Secret to the actors whom it concerns.
-    async fn secret_watched(
-        &mut self,
-        myself: &ActorRef<SupervisorMessage>,
-        event: SecretEvent,
-    ) -> Result<(), ActorProcessingErr> {
-        match event {
-            SecretEvent::Heard(scope) => {
-                self.secrets.hear(&scope, self.context.now());
-                self.beat();
-            }
-            SecretEvent::ListStarted(scope) => self.secrets.start(&scope),
-            SecretEvent::Listed(secret) => {
-                let namespace = secret.namespace();
-                self.secrets.comes_on(namespace);
-                let scope = self.secrets.scope_of(namespace);
-                if let Some(wait) = scope.and_then(|scope| self.secrets_waits.get_mut(scope)) {
-                    wait.comes_on();
-                }
-                for uid in self.concerned(&secret) {
-                    self.secrets.show(namespace, &uid);
-                    self.secret_seen(myself, &uid, &secret).await?;
-                }
-            }
-            SecretEvent::ListDone(scope) => {
-                let listed = self.secrets.finish(&scope);
-                let uids = self.children_in(&scope).map(|(uid, _)| uid);
-                let missing: Vec<_> = uids.filter(|uid| !listed.contains(*uid)).cloned().collect();
-                for uid in missing {
-                    self.send(myself, &uid, RoleMessage::SecretNotListed).await?;
-                }
-                self.beat();
-                self.secrets_waits.remove(&scope);
-                self.secrets_known(myself, &scope).await?;
-            }
-            SecretEvent::Applied(secret) => {
-                for uid in self.concerned(&secret) {
-                    self.secret_seen(myself, &uid, &secret).await?;
-                }
-            }
-            SecretEvent::Deleted(secret) => {
-                for uid in self.concerned(&secret) {
-                    self.secret_lost(myself, &uid, &secret).await?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The UIDs of the resources that a Secret concerns: the one that controls it, and those that ask for one of its name. Only resources of its
-    /// own namespace: an owner reference can hold any UID.
-    fn concerned(&self, secret: &ObservedSecret) -> BTreeSet<Arc<str>> {
-        let (namespace, name) = (secret.namespace(), secret.name());
-        let first = (Arc::from(namespace), Box::from(name), Arc::from(""));
-        let wanted = self.wanted_secrets.range(first..);
-        let wanted = wanted.take_while(|(of, wanted, _)| **of == *namespace && **wanted == *name);
-        let mut uids: BTreeSet<Arc<str>> = wanted.map(|(_, _, uid)| uid.clone()).collect();
-        let owner = secret.controller_uid().and_then(|uid| self.children.get_key_value(uid));
-        let owner = owner.filter(|(_, child)| child.namespace() == namespace);
-        uids.extend(owner.map(|(uid, _)| uid.clone()));
-        uids
     }
 
     /// Tells the probes that the mailbox is worked off, and how the watches are.
