@@ -197,7 +197,7 @@ async fn each_tenant_has_its_own_roles_and_nobody_elses() {
     .unwrap();
     for (name, _) in &tries {
         let refreshed = told(&world, "team-b", name, "Refreshed", "False", "PolicyDenied").await;
-        assert!(refreshed.message.contains("teams"), "{name}: {}", refreshed.message);
+        assert!(refreshed.message.contains("team-b"), "{name}: {}", refreshed.message);
         assert!(secret(&world, "team-b", name).await.is_none(), "{name}");
     }
     let unlisted = told(&world, "elsewhere", "app", "Refreshed", "False", "PolicyDenied").await;

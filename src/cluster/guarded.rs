@@ -77,14 +77,14 @@ impl From<Metadata> for ObjectMeta {
 
 impl<'de, K, S: DeserializeOwned, T: DeserializeOwned> Deserialize<'de> for Guarded<K, S, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Fields(PhantomData))
+        deserializer.deserialize_map(Fields::<Self>(PhantomData))
     }
 }
 
 /// Reads the fields of an object.
-struct Fields<K, S, T>(PhantomData<fn() -> (K, S, T)>);
+struct Fields<O>(PhantomData<O>);
 
-impl<'de, K, S: DeserializeOwned, T: DeserializeOwned> Visitor<'de> for Fields<K, S, T> {
+impl<'de, K, S: DeserializeOwned, T: DeserializeOwned> Visitor<'de> for Fields<Guarded<K, S, T>> {
     type Value = Guarded<K, S, T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,6 +4,7 @@ use super::tests::{Running, named, ready};
 use super::*;
 use crate::operator::fixtures::{Reply, pass, settle};
 use crate::refresh::standing::State;
+use crate::secret::ObservedSecret;
 use crate::spec::Resource;
 
 impl Running {
