@@ -51,5 +51,6 @@ mod the_operator_starts_again;
 mod the_operators_identity_changes;
 mod the_predecessors_are_taken_over;
 mod the_readme_is_true;
+mod two_releases_side_by_side;
 mod two_replicas_take_turns;
 mod what_somebody_touched_heals_for_good;

@@ -5,7 +5,9 @@ use tracing::{debug, info};
 
 use super::ask::refused;
 use super::{Cycle, Observation};
+use crate::aws::AwsError;
 use crate::cluster::ClusterError;
+use crate::operator::context::Context;
 use crate::refresh::outcome::Failure;
 use crate::refresh::policy::{Denial, Ruling};
 use crate::refresh::withdrawal::{WhenWithdrawn, Withdrawal, withdrawal};
@@ -19,14 +21,15 @@ pub(super) struct Withdrawn {
 }
 
 impl Cycle {
+    /// What the policies say.
+    async fn ruling(&self, spec: &Spec) -> Result<Ruling, AwsError> {
+        let Context { aws, boundary, .. } = &self.context;
+        boundary.ask(&**aws, &self.resource.key.namespace, spec).await
+    }
+
     /// Why the role is not permitted, if that is known. What is not known takes nothing away: it is asked again before AWS is.
     pub(super) async fn denial(&mut self, spec: &Spec) -> Option<Denial> {
-        let aws = self.context.aws.clone();
-        let ruling = self
-            .context
-            .boundary
-            .ask(&*aws, &self.resource.key.namespace, spec)
-            .await;
+        let ruling = self.ruling(spec).await;
         self.unlisted = matches!(ruling, Ok(Ruling::Unlisted));
         match ruling {
             Ok(Ruling::Denied(denial)) => Some(denial),
@@ -44,12 +47,7 @@ impl Cycle {
 
     /// Whether AWS may be asked.
     pub(super) async fn check_permission(&self, spec: &Spec) -> Result<(), Failure> {
-        let aws = self.context.aws.clone();
-        let ruling = self
-            .context
-            .boundary
-            .ask(&*aws, &self.resource.key.namespace, spec)
-            .await;
+        let ruling = self.ruling(spec).await;
         match ruling.map_err(|error| refused(error, &*self.context.clock))? {
             Ruling::Permitted | Ruling::Unlisted => Ok(()),
             Ruling::Held(why) => Err(Failure::PoliciesUnknown(why)),

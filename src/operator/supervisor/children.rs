@@ -35,7 +35,7 @@ const SECRETS_MAX: usize = 64;
 /// One resource, and the work on it.
 pub(super) struct Child {
     pub(super) resource: Arc<Resource>,
-    /// The status that the watch showed last, unless what is left of its actor has it.
+    /// The status that the watch showed last, unless what is left of its actor has the same.
     pub(super) status: Option<Packed<AWSAssumeRoleStatus>>,
     /// The version of the resource that the watch showed last.
     version: Option<ResourceVersion>,
@@ -151,10 +151,12 @@ impl SupervisorState {
             if matches!(child.work, Work::Waiting(_)) {
                 child.standing = Standing::at_first(&resource, &status);
             }
-            // What is left of an actor that rests has the status too.
-            if !matches!(child.work, Work::Resting(_)) {
-                child.status = Packed::new(&status);
-            }
+            let shown: Option<Packed<AWSAssumeRoleStatus>> = Packed::new(&status);
+            // What is left of an actor that rests has the status too, unless another replica wrote one since.
+            child.status = match &child.work {
+                Work::Resting(rest) if shown.as_ref() == Some(rest.status()) => None,
+                _ => shown,
+            };
             if resource.asks_for_nothing_new(&child.resource) {
                 return Ok(());
             }

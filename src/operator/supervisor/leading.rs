@@ -97,7 +97,7 @@ impl Child {
         let known = match std::mem::replace(&mut self.work, Work::Waiting(None)) {
             Work::Waiting(known) => known,
             Work::Resting(rest) => {
-                self.status = Some(rest.status().clone());
+                self.status.get_or_insert_with(|| rest.status().clone());
                 rest.secret().cloned()
             }
             Work::Awake(_) | Work::Settling(..) | Work::Failed { .. } => None,
