@@ -11,7 +11,7 @@
 # as it is. "make image" does so, with buildah.
 
 # What it is built with. The release workflow gives it with its digest.
-ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-trixie
+ARG RUST_IMAGE=rust:1.95-slim-trixie
 # The list of what is in the image has the crates too: they are in Cargo.lock, which is in the context.
 ARG BUILDKIT_SBOM_SCAN_CONTEXT=true
 
