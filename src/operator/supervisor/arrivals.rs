@@ -1,5 +1,5 @@
-//! Resources that have no credentials, or whose credentials can wait, are taken up in turn. Ten thousand that come at once wait for AWS and the API server in any case, and one
-//! that waits here costs a few bytes where an actor in the middle of its first cycle costs tens of kilobytes.
+//! Resources that have no credentials, or whose credentials can wait, are taken up in turn. Ten thousand that come at once wait for AWS and the
+//! API server in any case, and one that waits here costs a few bytes where an actor in the middle of its first cycle costs tens of kilobytes.
 //!
 //! Nobody waits for another namespace, nor, within one, for those whose calls go to another Region or registry: what hangs or throttles costs
 //! only those who use it.

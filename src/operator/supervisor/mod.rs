@@ -1,9 +1,9 @@
 //! The supervisor: owns the watches, what they tell, and the set of role actors, one per resource UID.
 //!
 //! The watches go on from the start. There are actors only while it leads ([`leading`]): it starts one when a resource appears, hands it every
-//! change, stops it when the resource goes, and starts it again, later each time, when it fails ([`children`]). It hands on what happens to the Secrets ([`secrets`]), and what follows from the
-//! policies ([`boundary`]). Many that come at once are
-//! taken up in turn ([`arrivals`]). An actor that has nothing to do rests ([`resting`]) until its [alarm](alarms). While it stands by it knows
+//! change, stops it when the resource goes, and starts it again, later each time, when it fails ([`children`]). It hands on what
+//! happens to the Secrets ([`secrets`]), and what follows from the policies ([`boundary`]). Many that come at once are taken up in turn
+//! ([`arrivals`]). An actor that has nothing to do rests ([`resting`]) until its [alarm](alarms). While it stands by it knows
 //! the same of each resource and does nothing about it, so that it can lead from one moment to the next.
 
 mod alarms;
