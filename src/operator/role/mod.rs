@@ -138,7 +138,7 @@ impl Actor for RoleActor {
             }
             Beginning::Rested(rest) => {
                 state.wake(*rest);
-                state.memory.status.over = version;
+                state.memory.status.over = state.memory.status.over.max(version);
                 state.set_timer(&myself);
             }
         }

@@ -20,8 +20,8 @@ use crate::refresh::events::LastEvent;
 use crate::refresh::pace::Allowance;
 use crate::refresh::schedule::since;
 use crate::secret::ObservedSecret;
-use crate::spec::Resource;
 use crate::spec::template::TemplateError;
+use crate::spec::{Resource, ResourceVersion};
 
 /// An actor rests only if it has nothing to do for that long.
 const REST_MIN: Duration = Duration::from_secs(5);
@@ -34,6 +34,8 @@ pub struct Rest {
     secret: RestingSecret,
     /// As the API server has it.
     status: Packed<AWSAssumeRoleStatus>,
+    /// The version of the resource with that status, or a later one.
+    version: Option<ResourceVersion>,
     next: Option<Next>,
     overdue: Option<Timestamp>,
     last_call: Option<Instant>,
@@ -73,6 +75,7 @@ impl Rest {
             resource: resource.clone(),
             secret,
             status: Packed::new(&memory.status.content)?,
+            version: memory.status.over,
             next: memory.next,
             overdue: memory.overdue,
             last_call: memory.last_call,
@@ -93,6 +96,12 @@ impl Rest {
     #[must_use]
     pub fn status(&self) -> &Packed<AWSAssumeRoleStatus> {
         &self.status
+    }
+
+    /// Whether the status that the watch shows is news: another one, and later.
+    #[must_use]
+    pub fn is_status_news(&self, status: &Packed<AWSAssumeRoleStatus>, version: Option<ResourceVersion>) -> bool {
+        version > self.version && *status != self.status
     }
 
     /// The Secret as it was last seen, if there was one.
@@ -143,7 +152,7 @@ impl Rest {
             status: Status {
                 content: self.status.unpack().unwrap_or_default(),
                 written: true,
-                over: None,
+                over: self.version,
             },
             next: self.next,
             overdue: self.overdue,

@@ -35,7 +35,7 @@ const SECRETS_MAX: usize = 64;
 /// One resource, and the work on it.
 pub(super) struct Child {
     pub(super) resource: Arc<Resource>,
-    /// The status that the watch showed last, unless what is left of its actor has the same.
+    /// The status that the watch showed last, unless what is left of its actor has that one or a later one.
     pub(super) status: Option<Packed<AWSAssumeRoleStatus>>,
     /// The version of the resource that the watch showed last.
     version: Option<ResourceVersion>,
@@ -109,6 +109,16 @@ impl Child {
         matches!(self.work, Work::Awake(_) | Work::Settling(..) | Work::Resting(_))
     }
 
+    /// Keeps no status beside what is left of the actor, which has one too, unless another replica wrote one since.
+    pub(super) fn share_status(&mut self) {
+        if let Work::Resting(rest) = &self.work {
+            self.status = self
+                .status
+                .take()
+                .filter(|status| rest.is_status_news(status, self.version));
+        }
+    }
+
     /// Takes down what the watch shows of a Secret while the resource waits to be taken up. Gives whether it waits.
     fn takes_down(&mut self, name: &str, secret: Option<&ObservedSecret>) -> bool {
         let Work::Waiting(known) = &mut self.work else {
@@ -151,12 +161,8 @@ impl SupervisorState {
             if matches!(child.work, Work::Waiting(_)) {
                 child.standing = Standing::at_first(&resource, &status);
             }
-            let shown: Option<Packed<AWSAssumeRoleStatus>> = Packed::new(&status);
-            // What is left of an actor that rests has the status too, unless another replica wrote one since.
-            child.status = match &child.work {
-                Work::Resting(rest) if shown.as_ref() == Some(rest.status()) => None,
-                _ => shown,
-            };
+            child.status = Packed::new(&status);
+            child.share_status();
             if resource.asks_for_nothing_new(&child.resource) {
                 return Ok(());
             }

@@ -1,11 +1,13 @@
 //! What the supervisor does when it begins to lead, and when it does so no more.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
 use super::tests::{Running, named, ready};
 use super::*;
-use crate::operator::fixtures::{Reply, pass, settle};
+use crate::operator::fixtures::{Call, Reply, pass, settle};
 use crate::refresh::standing::State;
 use crate::secret::ObservedSecret;
-use crate::spec::Resource;
+use crate::spec::{Resource, ResourceVersion};
 
 impl Running {
     pub(super) async fn lead(&self) {
@@ -146,4 +148,37 @@ async fn what_it_knew_when_it_led_it_knows_when_it_leads_again() {
     running.stand_by().await;
     pass(3600).await;
     assert_eq!(running.world.aws.calls(), 1, "nobody wakes it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_replica_wrote_is_known_also_if_an_actor_came_to_rest_since() {
+    let before = Running::with(&[named("a", "1")]).await;
+    pass(450).await;
+    let secret = before.world.cluster.secret("secret-of-a").unwrap();
+    let status = Some(Box::new(before.world.cluster.status()));
+
+    let running = Running::start().await;
+    running.world.cluster.delay(Call::Event, 20);
+    running.list(&[named("a", "1")]).await;
+    running.list_secrets(&[]).await;
+    running
+        .tell(WatchEvent::Applied(Resource {
+            status,
+            version: ResourceVersion::of(&ObjectMeta {
+                resource_version: Some("2".to_owned()),
+                ..ObjectMeta::default()
+            }),
+            ..named("a", "1")
+        }))
+        .await;
+    assert_eq!(running.awake(), 1);
+    pass(25).await;
+    assert_eq!(running.awake(), 0, "it rests, with the status that it wrote itself");
+    running.stand_by().await;
+    let secret = running.world.cluster.put(secret, "Opaque");
+    running.tell_secret(SecretEvent::Applied(Box::new(secret))).await;
+    running.world.cluster.take_calls();
+    running.lead().await;
+    assert_eq!(running.world.cluster.take_calls(), [], "it is in order");
+    assert_eq!(running.awake(), 0);
 }

@@ -72,9 +72,8 @@ impl SupervisorState {
         if let Some(at) = rest.ends() {
             self.alarms.set(myself, at, uid);
         }
-        // What is left has the status too.
-        child.status = None;
         child.work = Work::Resting(rest);
+        child.share_status();
     }
 
     /// Takes up what was left of the actor of a resource, if it rests.
@@ -86,7 +85,7 @@ impl SupervisorState {
         let Work::Resting(rest) = std::mem::replace(&mut child.work, Work::Waiting(None)) else {
             return None;
         };
-        child.status = Some(rest.status().clone());
+        child.status.get_or_insert_with(|| rest.status().clone());
         if let Some(at) = rest.ends() {
             self.alarms.remove(at, uid);
         }

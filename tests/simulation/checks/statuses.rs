@@ -36,7 +36,9 @@ impl Checks {
         let unknown = state.unknown_statuses.remove(uid);
         drop(state);
         if before == Some(after) && !unknown {
-            self.fail("a status that said nothing new was written");
+            self.fail(&format!(
+                "a status of {uid} that said nothing new was written: {after:?}"
+            ));
         }
         let types: Vec<_> = after
             .conditions
