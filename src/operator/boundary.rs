@@ -42,8 +42,8 @@ pub type Labels = BTreeMap<Arc<str>, Arc<BTreeMap<String, String>>>;
 pub struct Known {
     /// The policies.
     pub policies: Policies,
-    /// The labels of the namespaces, where they are known.
-    pub labels: Option<Labels>,
+    /// The labels of the namespaces of which they are known.
+    pub labels: Labels,
     /// Why no role may be assumed now, if that is so.
     pub held: Option<String>,
 }
@@ -54,7 +54,7 @@ impl Known {
     pub fn nothing() -> Self {
         Self {
             policies: Policies::default(),
-            labels: None,
+            labels: Labels::new(),
             held: Some("the AWSAssumeRolePolicies are not listed yet".to_owned()),
         }
     }
@@ -109,10 +109,9 @@ impl Boundary {
         if let Some(why) = &known.held {
             return Ruling::Held(why.clone());
         }
-        let labels = known.labels.as_ref().and_then(|labels| labels.get(namespace));
         let demand = Demand {
             namespace,
-            labels: labels.map(|labels| &**labels),
+            labels: known.labels.get(namespace).map(|labels| &**labels),
             role_arn,
             spec,
             operator,

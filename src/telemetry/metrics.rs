@@ -197,7 +197,7 @@ mod tests {
             },
             rulings: [("permitted", 2), ("unlisted", 1), ("denied", 0), ("unknown", 0)],
             watches: [("resources", at(90).unwrap()), ("secrets", at(95).unwrap())],
-            unlisted_scopes: 2,
+            unwatched_scopes: 2,
             resources: resources.collect(),
         }
     }

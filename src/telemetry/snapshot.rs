@@ -21,7 +21,7 @@ pub struct Snapshot {
     /// names are those of the metric.
     pub watches: [(&'static str, Timestamp); 2],
     /// How many of the namespaces that are watched each by itself have not been listed yet, for want of rights or since they are not there.
-    pub unlisted_scopes: usize,
+    pub unwatched_scopes: usize,
     /// What the policies say of the resources, each word with how many it is said of.
     pub rulings: [(&'static str, usize); 4],
     /// The resources.

@@ -83,7 +83,7 @@ pub(super) fn text(snapshot: &Snapshot) -> String {
     text.single(
         "aws_assume_role_unwatched_namespaces",
         "Of the namespaces that are watched, those that could not be listed yet. One that stands for all counts as one.",
-        snapshot.unlisted_scopes,
+        snapshot.unwatched_scopes,
     );
     text.single(
         "aws_assume_role_actors",

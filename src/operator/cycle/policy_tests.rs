@@ -3,7 +3,7 @@
 use super::tests::{condition, failure, first, plain, restarted, said};
 use super::*;
 use crate::api::{AWSAssumeRolePolicy, ConditionType, Reason};
-use crate::operator::boundary::{Boundary, Known, Tenancy};
+use crate::operator::boundary::{Boundary, Known, Labels, Tenancy};
 use crate::operator::fixtures::{Call, World, at, pass, policy, secret};
 use crate::refresh::policy::{Policies, Policy, UnlistedNamespaces};
 use crate::refresh::withdrawal::WhenWithdrawn;
@@ -20,7 +20,7 @@ fn permit(world: &World, roles: &str) {
     policies.readable.insert(observed.name, Arc::new(policy));
     world.context.boundary.publish(Known {
         policies,
-        labels: None,
+        labels: Labels::new(),
         held: None,
     });
 }
@@ -217,7 +217,7 @@ async fn a_namespace_has_an_external_id_of_its_own_where_the_cluster_has_a_name(
     permit(&world, ANY);
     world.context.boundary.publish(Known {
         policies: Policies::default(),
-        labels: None,
+        labels: Labels::new(),
         held: None,
     });
     first(&world, &resource(own)).await;

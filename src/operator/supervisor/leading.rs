@@ -13,17 +13,18 @@ impl SupervisorState {
     /// Whether resources of a namespace are taken up, and not only got to know.
     pub(super) fn takes_up(&self, namespace: &str) -> bool {
         let scope = self.secrets.scope_of(namespace);
-        self.acts() && scope.is_some_and(|scope| self.known_secrets.contains(scope))
+        scope.is_some_and(|scope| self.acts_in(scope) && self.known_secrets.contains(scope))
     }
 
     /// Whether those are taken up that cannot wait until its Secrets are known.
     pub(super) fn takes_up_urgent(&self, namespace: &str) -> bool {
-        self.acts() && self.resources.is_listed(namespace)
+        let scope = self.resources.scope_of(namespace);
+        scope.is_some_and(|scope| self.acts_in(scope) && self.resources.is_listed(namespace))
     }
 
-    /// Whether it leads, and knows who may have which role, or that this cannot be known for now.
-    pub(super) fn acts(&self) -> bool {
-        self.leads && self.boundary.is_settled()
+    /// Whether it leads, and knows of a scope who may have which role, or that this cannot be known for now.
+    fn acts_in(&self, scope: &Scope) -> bool {
+        self.leads && self.boundary.is_settled(scope)
     }
 
     /// Takes up all resources, as soon as enough is known of them.
@@ -38,11 +39,8 @@ impl SupervisorState {
         &mut self,
         myself: &ActorRef<SupervisorMessage>,
     ) -> Result<(), ActorProcessingErr> {
-        if !self.acts() {
-            return Ok(());
-        }
-        let scopes: Vec<_> = self.resources.scopes().cloned().collect();
-        for scope in scopes {
+        let scopes = self.resources.scopes().filter(|scope| self.acts_in(scope));
+        for scope in scopes.cloned().collect::<Vec<_>>() {
             match self.known_secrets.contains(&scope) {
                 true => self.take_up_all(myself, &scope).await?,
                 false => self.take_up_urgent(myself, &scope).await?,
@@ -57,7 +55,7 @@ impl SupervisorState {
         myself: &ActorRef<SupervisorMessage>,
         scope: &Scope,
     ) -> Result<(), ActorProcessingErr> {
-        if self.known_secrets.insert(scope.clone()) && self.acts() {
+        if self.known_secrets.insert(scope.clone()) && self.acts_in(scope) {
             self.take_up_all(myself, scope).await?;
         }
         Ok(())

@@ -330,7 +330,7 @@ impl SupervisorState {
                 ("secrets", self.secrets.heard().unwrap_or(now)),
             ],
             // Where there is no list of the resources there is none of the Secrets either.
-            unlisted_scopes: self.secrets.unlisted().count(),
+            unwatched_scopes: self.secrets.unlisted().count(),
             rulings: Ruled::count(self.children.values().map(|child| child.ruled)),
             resources: resources.collect(),
         }

@@ -15,7 +15,7 @@ async fn watching_two() -> Running {
 }
 
 /// A resource of a namespace. Its UID is its name.
-fn of(namespace: &str, name: &str) -> Resource {
+pub(super) fn of(namespace: &str, name: &str) -> Resource {
     let plain = named(name, name);
     Resource {
         key: ResourceKey {
@@ -27,7 +27,7 @@ fn of(namespace: &str, name: &str) -> Resource {
 }
 
 impl Running {
-    async fn list_of(&self, namespace: &str, resources: &[Resource]) {
+    pub(super) async fn list_of(&self, namespace: &str, resources: &[Resource]) {
         let cluster = &self.world.cluster;
         cluster.tell(WatchEvent::ListStarted(Scope::of(namespace)));
         for resource in resources {
@@ -36,7 +36,7 @@ impl Running {
         self.tell(WatchEvent::ListDone(Scope::of(namespace))).await;
     }
 
-    async fn list_secrets_of(&self, namespace: &str, secrets: &[&str]) {
+    pub(super) async fn list_secrets_of(&self, namespace: &str, secrets: &[&str]) {
         let cluster = &self.world.cluster;
         cluster.tell_secret(SecretEvent::ListStarted(Scope::of(namespace)));
         for secret in secrets {
@@ -91,7 +91,7 @@ async fn a_namespace_that_cannot_be_listed_holds_up_no_other() {
     let running = watching_two().await;
     running.lead().await;
     let leader = || running.world.context.metrics.leader.get();
-    assert_eq!((leader(), running.snapshot().await.unlisted_scopes), (0, 2));
+    assert_eq!((leader(), running.snapshot().await.unwatched_scopes), (0, 2));
     running.list_of("one", &[of("one", "a")]).await;
     assert_eq!(leader(), 1);
     assert_eq!(running.known().await, [ready("a")], "it needs no other");
@@ -104,13 +104,13 @@ async fn a_namespace_that_cannot_be_listed_holds_up_no_other() {
     }
     pass(6).await;
     assert!(running.is_ready());
-    assert_eq!(running.snapshot().await.unlisted_scopes, 1);
+    assert_eq!(running.snapshot().await.unwatched_scopes, 1);
 
     // It is there at last.
     running.list_of("other", &[of("other", "b")]).await;
     running.list_secrets_of("other", &["secret-of-b"]).await;
     assert_eq!(running.known().await, [ready("a"), ready("b")]);
-    assert_eq!(running.snapshot().await.unlisted_scopes, 0);
+    assert_eq!(running.snapshot().await.unwatched_scopes, 0);
     assert!(running.is_ready());
 }
 

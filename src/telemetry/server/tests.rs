@@ -111,7 +111,7 @@ fn snapshot(resources: usize) -> Snapshot {
         },
         rulings: [("permitted", 1), ("unlisted", 0), ("denied", 0), ("unknown", 0)],
         watches: [("resources", now), ("secrets", now)],
-        unlisted_scopes: 0,
+        unwatched_scopes: 0,
         resources: (0..resources).map(resource).collect(),
     }
 }

@@ -1,10 +1,10 @@
 //! The policies and the namespaces' labels, which the supervisor publishes as soon as it knows them, and what follows from a change for the
 //! resources, which it looks into a moment later: many policies that come at once are one change.
 
+mod labels;
 mod ruled;
 mod state;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use ractor::{ActorProcessingErr, ActorRef};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
+use self::labels::Consequence;
 pub(super) use self::ruled::Ruled;
 pub(super) use self::state::BoundaryState;
 use self::state::{Stale, WatchState, insert};
@@ -47,10 +48,7 @@ impl SupervisorState {
             }
             TenancyEvent::ListDone => {
                 boundary.policies = boundary.listing.take().unwrap_or_default();
-                boundary.policy_watch = WatchState {
-                    listed: true,
-                    failing: None,
-                };
+                boundary.policy_watch = WatchState::listed();
                 info!(
                     policies = boundary.policies.readable.len(),
                     unreadable = boundary.policies.unreadable.len(),
@@ -65,10 +63,7 @@ impl SupervisorState {
             TenancyEvent::NotInstalled => {
                 let known = boundary.policy_watch.listed && boundary.policies.is_empty();
                 boundary.policies = Policies::default();
-                boundary.policy_watch = WatchState {
-                    listed: true,
-                    failing: None,
-                };
+                boundary.policy_watch = WatchState::listed();
                 if known {
                     return self.check_boundary(myself).await;
                 }
@@ -90,48 +85,18 @@ impl SupervisorState {
         event: NamespaceEvent,
     ) -> Result<(), ActorProcessingErr> {
         let boundary = &mut self.boundary;
-        match event {
-            TenancyEvent::Heard => {
-                boundary.namespace_watch.failing = None;
-                return self.check_boundary(myself).await;
-            }
-            TenancyEvent::ListStarted => {
-                boundary.listing_namespaces.insert(scope, BTreeSet::new());
-                return Ok(());
-            }
-            TenancyEvent::Listed(namespace) => {
-                let shown = boundary.listing_namespaces.entry(scope).or_default();
-                shown.insert(namespace.name.clone());
-                boundary.label(namespace);
-                return Ok(());
-            }
-            TenancyEvent::ListDone => {
-                let shown = boundary.listing_namespaces.remove(&scope).unwrap_or_default();
-                let of_scope = |name: &Arc<str>| scope.covers(name);
-                let gone = boundary
-                    .labels
-                    .keys()
-                    .filter(|name| of_scope(name) && !shown.contains(*name));
-                for name in gone.cloned().collect::<Vec<_>>() {
-                    boundary.unlabel(&name);
+        match boundary.labels.watched(&scope, event) {
+            Consequence::None => Ok(()),
+            Consequence::Reliance => self.check_boundary(myself).await,
+            Consequence::Changed(names) => {
+                // Those that come to matter later, by a policy, are looked at then.
+                if names.is_empty() || !boundary.selects_by_label() {
+                    return self.check_boundary(myself).await;
                 }
-                boundary.namespace_watch = WatchState {
-                    listed: true,
-                    failing: None,
-                };
-            }
-            TenancyEvent::Applied(namespace) => boundary.label(namespace),
-            TenancyEvent::Deleted(name) => boundary.unlabel(&name),
-            TenancyEvent::NotInstalled => return Ok(()),
-            TenancyEvent::Failed(why) => {
-                boundary.namespace_watch.failed(why);
-                return self.check_boundary(myself).await;
+                names.iter().for_each(|name| boundary.stale.add(name));
+                self.boundary_changed(myself).await
             }
         }
-        if self.boundary.selects_by_label() || !self.boundary.settled {
-            self.boundary_changed(myself).await?;
-        }
-        Ok(())
     }
 
     /// Something may have come to be relied on, or not to be any more.
@@ -140,18 +105,13 @@ impl SupervisorState {
         myself: &ActorRef<SupervisorMessage>,
     ) -> Result<(), ActorProcessingErr> {
         let boundary = &mut self.boundary;
-        let labels_doubted = boundary.selects_by_label() && boundary.namespace_watch.is_doubtful();
-        let held = boundary
-            .why_held()
-            .or_else(|| labels_doubted.then(|| "the namespaces cannot be watched".to_owned()));
         // Whose account a role named without one is in follows from who the operator is, which is known late or becomes another.
         let identified = self.context.aws.known_identity();
         let same_operator = identified.is_none() || identified == boundary.operator;
-        if held.is_some() == boundary.held.is_some() && same_operator && boundary.settled {
+        if boundary.doubts_now() == boundary.doubts && same_operator && !boundary.may_settle() {
             return Ok(());
         }
         boundary.stale = Stale::All;
-        boundary.held = held;
         self.boundary_changed(myself).await
     }
 
@@ -166,10 +126,9 @@ impl SupervisorState {
                 let _ = myself.cast(SupervisorMessage::Reassess);
             })));
         }
-        let enough =
-            boundary.policy_watch.has_begun() && (boundary.namespace_watch.has_begun() || !boundary.selects_by_label());
-        if enough && !boundary.settled {
-            boundary.settled = true;
+        boundary.doubts = boundary.doubts_now();
+        if boundary.may_settle() {
+            boundary.settle();
             self.rule_on_stale(|_, _, _| {});
             self.take_up_what_may_be(myself).await?;
             self.show_leadership();

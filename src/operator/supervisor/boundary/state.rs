@@ -1,6 +1,6 @@
-//! What is known of the policies and of the namespaces' labels, and how far it can be relied on.
+//! What is known of the boundary between tenants, and how far it can be relied on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
+use super::labels::LabelWatches;
 use crate::api::AWSAssumeRolePolicy;
 use crate::aws::Identity;
-use crate::cluster::{Cluster, ObservedNamespace, ObservedPolicy, Scope};
-use crate::operator::boundary::{Known, Labels};
+use crate::cluster::{Cluster, ObservedPolicy, Scope};
+use crate::operator::boundary::Known;
 use crate::operator::supervisor::SupervisorMessage;
 use crate::operator::supervisor::watches::forward;
 use crate::refresh::policy::{Policies, Policy};
@@ -27,20 +28,24 @@ pub(in crate::operator::supervisor) struct BoundaryState {
     /// The list of the policies that is under way.
     pub(super) listing: Option<Policies>,
     pub(super) policy_watch: WatchState,
-    pub(super) labels: Labels,
-    /// The names that lists of namespaces under way have shown, by what each is a list of.
-    pub(super) listing_namespaces: BTreeMap<Scope, BTreeSet<Arc<str>>>,
-    pub(super) namespace_watch: WatchState,
-    /// Whether enough was known once for resources to be taken up.
-    pub(super) settled: bool,
+    pub(super) labels: LabelWatches,
     /// Who the operator was when resources were last ruled on.
     pub(super) operator: Option<Identity>,
-    /// Why no role may be assumed, as it was published last.
-    pub(super) held: Option<String>,
+    /// What could not be relied on when what is known was published last.
+    pub(super) doubts: Doubts,
     /// The resources that are to be ruled on anew.
     pub(super) stale: Stale,
     pub(super) reassessment: Option<AbortOnDropHandle<()>>,
     _watches: [AbortOnDropHandle<()>; 2],
+}
+
+/// What cannot be relied on.
+#[derive(Default, PartialEq, Eq)]
+pub(super) struct Doubts {
+    /// Whether that is the policies, without which no role may be assumed.
+    policies: bool,
+    /// The scopes whose labels cannot be, if a policy goes by labels.
+    labels: BTreeSet<Scope>,
 }
 
 /// How a watch is.
@@ -53,6 +58,14 @@ pub(super) struct WatchState {
 }
 
 impl WatchState {
+    /// That of one whose list has just been complete.
+    pub(super) fn listed() -> Self {
+        Self {
+            listed: true,
+            failing: None,
+        }
+    }
+
     pub(super) fn failed(&mut self, why: String) {
         let since = self.failing.take().map_or_else(Instant::now, |(since, _)| since);
         self.failing = Some((since, why));
@@ -108,21 +121,29 @@ impl BoundaryState {
             policies: Policies::default(),
             listing: None,
             policy_watch: WatchState::default(),
-            labels: Labels::new(),
-            listing_namespaces: BTreeMap::new(),
-            namespace_watch: WatchState::default(),
-            settled: false,
+            labels: LabelWatches::new(cluster.scopes()),
             operator: None,
-            held: Some(String::new()),
+            doubts: Doubts::default(),
             stale: Stale::None,
             reassessment: None,
             _watches: [policies, namespaces],
         }
     }
 
-    /// Whether resources may be taken up: it is known who may have which role, or that it cannot be known for now.
-    pub(in crate::operator::supervisor) fn is_settled(&self) -> bool {
-        self.settled
+    /// Whether the resources of a scope may be taken up: it is known who may have which role, or that it cannot be known for now.
+    pub(in crate::operator::supervisor) fn is_settled(&self, scope: &Scope) -> bool {
+        self.labels.is_settled(scope)
+    }
+
+    /// Whether there are scopes of which enough is known now, and was not before.
+    pub(super) fn may_settle(&self) -> bool {
+        self.policy_watch.has_begun() && self.labels.may_settle(self.selects_by_label())
+    }
+
+    /// Takes those down.
+    pub(super) fn settle(&mut self) {
+        let matter = self.selects_by_label();
+        self.labels.settle(matter);
     }
 
     /// Whether the policies have been listed once, or are known not to be there.
@@ -145,17 +166,14 @@ impl BoundaryState {
         })
     }
 
-    pub(super) fn label(&mut self, namespace: ObservedNamespace) {
-        let ObservedNamespace { name, labels } = namespace;
-        if self.labels.get(&name).is_none_or(|before| **before != labels) {
-            self.stale.add(&name);
-            self.labels.insert(name, Arc::new(labels));
-        }
-    }
-
-    pub(super) fn unlabel(&mut self, name: &Arc<str>) {
-        if self.labels.remove(name).is_some() {
-            self.stale.add(name);
+    /// What cannot be relied on now.
+    pub(super) fn doubts_now(&self) -> Doubts {
+        Doubts {
+            policies: self.policy_watch.is_doubtful(),
+            labels: match self.selects_by_label() {
+                true => self.labels.doubted(),
+                false => BTreeSet::new(),
+            },
         }
     }
 
@@ -163,7 +181,7 @@ impl BoundaryState {
     pub(super) fn known(&self) -> Known {
         Known {
             policies: self.policies.clone(),
-            labels: (!self.namespace_watch.is_doubtful()).then(|| self.labels.clone()),
+            labels: self.labels.known(),
             held: self.why_held(),
         }
     }

@@ -3,8 +3,11 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::api::Reason;
 use crate::cluster::{ObservedNamespace, ObservedPolicy, WatchEvent};
-use crate::operator::fixtures::{Call, World, pass, policy, settle};
+use crate::operator::boundary::{Boundary, Tenancy};
+use crate::operator::fixtures::{Call, MemoryCluster, World, pass, policy, settle};
+use crate::operator::supervisor::scopes_tests::of;
 use crate::operator::supervisor::tests::{Running, named, ready};
+use crate::refresh::policy::UnlistedNamespaces;
 use crate::spec::role::RoleReference;
 use crate::spec::{Resource, Spec};
 
@@ -184,43 +187,90 @@ async fn a_policy_that_cannot_be_read_holds_whom_no_other_one_names() {
 #[tokio::test(start_paused = true)]
 async fn a_label_of_a_namespace_gives_and_takes() {
     let running = Running::with(&[named("a", "1")]).await;
-    let labelled = |pairs: &[(&str, &str)]| {
-        let labels = pairs
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        TenancyEvent::Applied(ObservedNamespace {
-            name: "team".into(),
-            labels: labels.collect::<BTreeMap<_, _>>(),
-        })
+    let all = Scope::all();
+    let label = |aws: &str| {
+        let event = TenancyEvent::Applied(namespace("team", aws));
+        running.world.cluster.tell_namespace(&all, event);
     };
-    let spec = serde_json::json!({"namespaceSelector": {"matchLabels": {"aws": "yes"}}, "roles": [OTHERS]});
-    let selecting = ObservedPolicy {
-        name: "p".into(),
-        spec: Ok(Box::new(serde_json::from_value(spec).unwrap())),
-    };
-    running.world.cluster.tell_namespace(TenancyEvent::ListStarted);
-    running.world.cluster.tell_namespace(labelled(&[]));
-    running
-        .world
-        .cluster
-        .tell_namespace(TenancyEvent::Listed(ObservedNamespace {
-            name: "team".into(),
-            labels: BTreeMap::new(),
-        }));
-    running.world.cluster.tell_namespace(TenancyEvent::ListDone);
-    tell(&running, TenancyEvent::Applied(selecting)).await;
+    running.world.cluster.list_namespace(&all, namespace("team", ""));
+    tell(&running, TenancyEvent::Applied(selecting(OTHERS))).await;
     assert_eq!(counted(&running).await, [0, 1, 0, 0]);
-    running.world.cluster.tell_namespace(labelled(&[("aws", "yes")]));
+    label("yes");
     tell(&running, TenancyEvent::Heard).await;
     assert_eq!(counted(&running).await, [0, 0, 1, 0]);
     assert_eq!(
         running.world.cluster.status().failure_reason(),
         Some(Reason::PolicyDenied)
     );
-    running.world.cluster.tell_namespace(labelled(&[("aws", "no")]));
+    label("no");
     tell(&running, TenancyEvent::Heard).await;
     assert_eq!(counted(&running).await, [0, 1, 0, 0]);
     assert_eq!(running.world.cluster.status().failure_reason(), None);
+    // A list that shows another label says the same.
+    running.world.cluster.list_namespace(&all, namespace("team", "yes"));
+    tell(&running, TenancyEvent::Heard).await;
+    assert_eq!(counted(&running).await, [0, 0, 1, 0]);
+}
+
+/// A namespace with the label that [`selecting`] goes by.
+fn namespace(name: &str, aws: &str) -> ObservedNamespace {
+    ObservedNamespace {
+        name: name.into(),
+        labels: BTreeMap::from([("aws".to_owned(), aws.to_owned())]),
+    }
+}
+
+/// A policy for the namespaces that are labelled so.
+fn selecting(roles: &str) -> ObservedPolicy {
+    let spec = serde_json::json!({"namespaceSelector": {"matchLabels": {"aws": "yes"}}, "roles": [roles]});
+    ObservedPolicy {
+        name: "p".into(),
+        spec: Ok(Box::new(serde_json::from_value(spec).unwrap())),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn labels_that_are_not_heard_of_any_more_are_doubted_in_their_own_namespace_only() {
+    let (one, other) = (Scope::of("one"), Scope::of("other"));
+    let mut world = World::over(MemoryCluster::watched(&[one.clone(), other.clone()])).await;
+    world.context.boundary = Boundary::new(Tenancy {
+        unlisted_namespaces: UnlistedNamespaces::Deny,
+        ..Tenancy::default()
+    });
+    let running = Running::leading_in(world).await;
+    let cluster = &running.world.cluster;
+    tell(&running, TenancyEvent::Applied(selecting(ANY))).await;
+    for (scope, name) in [(&one, "a"), (&other, "b")] {
+        let namespace_name = scope.namespace().unwrap();
+        running.list_of(namespace_name, &[of(namespace_name, name)]).await;
+        running.list_secrets_of(namespace_name, &[]).await;
+        assert_eq!(running.awake(), 0, "what is permitted there is not known yet");
+        cluster.list_namespace(scope, namespace(namespace_name, "yes"));
+        pass(1).await;
+        assert!(cluster.secret(&format!("secret-of-{name}")).is_some());
+    }
+    assert_eq!(counted(&running).await, [2, 0, 0, 0]);
+    cluster.tell_namespace(&one, TenancyEvent::Failed("forbidden".into()));
+    for _ in 0..8 {
+        cluster.tell_namespace(&other, TenancyEvent::Heard);
+        pass(10).await;
+    }
+    assert_eq!(counted(&running).await, [1, 0, 0, 1]);
+    let calls = running.world.aws.calls();
+    for (namespace, name) in [("one", "a"), ("other", "b")] {
+        let resource = Resource {
+            refresh_request: Some("now".to_owned()),
+            ..of(namespace, name)
+        };
+        running.tell(WatchEvent::Applied(resource)).await;
+    }
+    assert_eq!(running.world.aws.calls(), calls + 1);
+    cluster.tell_namespace(&one, TenancyEvent::Heard);
+    pass(60).await;
+    assert_eq!(
+        (counted(&running).await, running.world.aws.calls()),
+        ([2, 0, 0, 0], calls + 2)
+    );
 }
 
 #[tokio::test(start_paused = true)]
