@@ -16,6 +16,7 @@ pub mod http;
 pub mod instance_metadata;
 pub mod jaeger;
 pub mod moto;
+pub mod node;
 pub mod operator;
 pub mod pod_identity;
 pub mod process;

@@ -1,0 +1,272 @@
+//! The chart starts Pods on a real node, and other Pods live on the Secrets, as they do at a user's.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::jiff::Timestamp;
+use kube::Api;
+use serde_json::{Value, json};
+
+use support::control_plane::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
+use support::fixtures::{ACCESS_KEY_ID, NAMESPACE, SECRET_ACCESS_KEY, role_arn};
+use support::node::{self, BUSYBOX, Node, Settings, image};
+use support::process::Process;
+use support::sdks::{Sdk, Tally, Use};
+use support::strict_aws::http::HttpServer;
+use support::strict_aws::{StrictAws, open_role};
+use support::world::{World, value};
+use support::{root, wait_for};
+
+/// How long a Pod may take to what it is to do, on a machine that is busy with other stories.
+const PATIENCE: Duration = Duration::from_secs(150);
+
+/// The kubelet's default for how often it looks, half as much again for chance, and something for a busy machine.
+const KUBELET: Duration = Duration::from_secs(120);
+
+/// A world with a node, in which the operator runs as the chart installs it.
+struct Cluster {
+    node: Node,
+    _scheduler: Process,
+    world: World,
+}
+
+impl Cluster {
+    async fn start(settings: &Settings, aws: Option<&HttpServer>) -> Self {
+        let world = World::without_operator().await;
+        let scheduler = node::start_scheduler(world.folder(), &world.cluster);
+        let image = image::build(world.folder());
+        let mut node = Node::start("node-1", world.folder(), &world.cluster, settings).await;
+        node.load(&image.archive);
+        let url = aws.map_or(world.aws.url(), HttpServer::url);
+        let port = url.rsplit(':').next().unwrap().parse().unwrap();
+        let endpoint = format!("http://{}", node.open(port).await);
+        let mut cluster = Self {
+            node,
+            _scheduler: scheduler,
+            world,
+        };
+        cluster.install(&endpoint);
+        cluster
+    }
+
+    /// The chart with its defaults, but for the image, and for where AWS is and who asks it.
+    fn install(&mut self, aws: &str) {
+        let identity = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "identity", "namespace": OPERATOR_NAMESPACE},
+            "stringData": {"id": ACCESS_KEY_ID, "secret": SECRET_ACCESS_KEY},
+        });
+        self.create(&identity);
+        let (repository, tag) = image::IMAGE.rsplit_once(':').unwrap();
+        let from = |key: &str| json!({"secretKeyRef": {"name": "identity", "key": key}});
+        let values = json!({
+            "image": {"repository": repository, "tag": tag},
+            "aws": {"region": "eu-west-1", "instanceMetadata": false},
+            "extraEnv": [
+                {"name": "AWS_ENDPOINT_URL", "value": aws},
+                {"name": "AWS_ACCESS_KEY_ID", "valueFrom": from("id")},
+                {"name": "AWS_SECRET_ACCESS_KEY", "valueFrom": from("secret")},
+            ],
+        });
+        let path = self.world.folder().join("values.json");
+        std::fs::write(&path, values.to_string()).unwrap();
+        let values = path.to_str().unwrap();
+        // It waits until every replica is available.
+        self.world
+            .cluster
+            .upgrade_chart(&["--values", values, "--wait", "--timeout=150s"]);
+    }
+
+    fn create(&self, object: &Value) {
+        let output = self
+            .world
+            .cluster
+            .kubectl_with(&["create", "-f", "-"], &object.to_string());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// A Pod of a container that runs a script, with the Secret of its name where the documents mount one.
+    fn create_pod(&self, name: &str, script: &str, environment: &Value) {
+        self.create(&json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE},
+            "spec": {
+                "restartPolicy": "Never",
+                "terminationGracePeriodSeconds": 0,
+                "containers": [{
+                    "name": "main", "image": BUSYBOX, "imagePullPolicy": "Never",
+                    "command": ["sh", "-c", script],
+                    "env": environment,
+                    "volumeMounts": [{"name": "aws", "mountPath": "/.aws", "readOnly": true}],
+                    "securityContext": {
+                        "runAsNonRoot": true, "runAsUser": 65534, "readOnlyRootFilesystem": true,
+                        "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
+                    },
+                }],
+                "volumes": [{"name": "aws", "secret": {"secretName": name}}],
+            },
+        }));
+    }
+
+    /// What a Pod printed, each line with its time.
+    fn log(&self, pod: &str) -> Vec<(Timestamp, String)> {
+        let output = self.world.cluster.kubectl_with(&["logs", "--timestamps", pod], "");
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines()
+            .filter_map(|line| {
+                let (time, rest) = line.split_once(' ')?;
+                Some((time.parse().ok()?, rest.to_owned()))
+            })
+            .collect()
+    }
+
+    /// When a Pod printed a line, which it does some time.
+    async fn shows(&self, pod: &str, wanted: &str) -> Timestamp {
+        wait_for(&format!("{wanted} from {pod}"), PATIENCE, async || {
+            let mut lines = self.log(pod).into_iter();
+            lines.find(|(_, line)| line == wanted).map(|(time, _)| time)
+        })
+        .await
+    }
+
+    fn tally(&self, pod: &str) -> Tally {
+        let lines: Vec<_> = self.log(pod).into_iter().map(|(_, line)| line).collect();
+        Tally::read(&lines.join("\n"))
+    }
+
+    async fn all_run_as_they_began(&self) {
+        let deployments: Api<Deployment> = Api::namespaced(self.world.cluster.client(), OPERATOR_NAMESPACE);
+        let status = deployments.get(OPERATOR_SERVICE_ACCOUNT).await.unwrap().status.unwrap();
+        assert_eq!(
+            (status.available_replicas, status.unavailable_replicas),
+            (Some(2), None)
+        );
+        let pods: Api<Pod> = Api::all(self.world.cluster.client());
+        for pod in pods.list(&Default::default()).await.unwrap() {
+            let name = pod.metadata.name.unwrap();
+            let status = pod.status.unwrap();
+            assert_eq!(status.phase.as_deref(), Some("Running"), "{name}");
+            for container in status.container_statuses.unwrap() {
+                assert_eq!(container.restart_count, 0, "{name}");
+            }
+        }
+    }
+}
+
+/// The access key of the credentials file, whenever it is another one.
+const SAYS_WHEN_IT_CHANGES: &str = r#"
+while :; do
+  now=$(grep aws_access_key_id /.aws/credentials)
+  [ "$now" = "$last" ] || echo "$now"
+  last=$now
+  sleep 0.2
+done
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_has_its_file_soon_after_a_refresh() {
+    if !node::possible("a Pod that mounts its Secret") {
+        return;
+    }
+    let cluster = Cluster::start(&Settings::default(), None).await;
+    let world = &cluster.world;
+    let spec = json!({"roleName": "reader", "secretName": "reader", "secretType": "File"});
+    world.apply("reader", &spec).unwrap();
+    let status = world.ready("reader").await.status.unwrap();
+    let overlap = status
+        .expiration
+        .unwrap()
+        .0
+        .duration_since(status.next_refresh_time.unwrap().0);
+    let overlap = Duration::try_from(overlap).unwrap();
+    cluster.create_pod("reader", SAYS_WHEN_IT_CHANGES, &json!([]));
+    cluster.shows("reader", &access_key(world).await).await;
+
+    // At any moment between two looks of the kubelet.
+    for (request, pause) in [("1", 5), ("2", 20)] {
+        tokio::time::sleep(Duration::from_secs(pause)).await;
+        let before = access_key(world).await;
+        world.request_refresh("reader", request);
+        let (key, written) = wait_for("another Secret", PATIENCE, async || {
+            let key = access_key(world).await;
+            (key != before).then(|| (key, Timestamp::now()))
+        })
+        .await;
+        let took = cluster.shows("reader", &key).await.duration_since(written);
+        let took = Duration::try_from(took).unwrap_or_default();
+        println!("from the Secret to the Pod's file: {took:.1?} of an overlap of {overlap:?}");
+        assert!(took < KUBELET && KUBELET < overlap, "{took:?} {overlap:?}");
+    }
+    cluster.all_run_as_they_began().await;
+}
+
+/// The line of the credentials file with the access key that is in the Secret now.
+async fn access_key(world: &World) -> String {
+    let file = value(&world.secret("reader").await.unwrap(), "credentials");
+    let mut lines = file.lines();
+    lines
+        .find(|line| line.starts_with("aws_access_key_id"))
+        .unwrap()
+        .to_owned()
+}
+
+/// How long a session lasts where everything is fifteen times as fast as with the defaults.
+const LIFETIME: Duration = Duration::from_secs(60);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_use_an_sdk_are_never_refused() {
+    if !node::possible("a Pod that uses an AWS SDK") || !Sdk::Go.is_here() {
+        return;
+    }
+    let aws = StrictAws::new(Timestamp::now);
+    aws.shorten_sessions(LIFETIME);
+    let server = HttpServer::start(aws.clone()).await;
+    let settings = Settings {
+        programs: vec![root().join("target/parts/sdks/go/caller")],
+        sync_frequency: LIFETIME / 15,
+    };
+    let cluster = Cluster::start(&settings, Some(&server)).await;
+    let port = server.url().rsplit(':').next().unwrap().parse().unwrap();
+    let endpoint = format!("http://{}:{port}", cluster.node.address());
+    let process = "exec caller";
+    // Its SDK reads a file once, so each call is that of another process.
+    let file = "while :; do timeout 1 caller; done";
+    for (name, secret_type, script, variable, path) in [
+        (
+            "process",
+            "CredentialProcess",
+            process,
+            "AWS_CONFIG_FILE",
+            "/.aws/config",
+        ),
+        ("file", "File", file, "AWS_SHARED_CREDENTIALS_FILE", "/.aws/credentials"),
+    ] {
+        aws.add_role(&role_arn(name), open_role());
+        let spec = json!({"roleName": name, "secretName": name, "secretType": secret_type});
+        cluster.world.apply(name, &spec).unwrap();
+        cluster.world.ready(name).await;
+        let environment = json!([
+            {"name": variable, "value": path},
+            {"name": "AWS_REGION", "value": "eu-west-1"},
+            {"name": "AWS_ENDPOINT_URL", "value": endpoint},
+            // What AWS refused is not to be hidden by another attempt.
+            {"name": "AWS_MAX_ATTEMPTS", "value": "1"},
+            {"name": "PAUSE", "value": "1"},
+        ]);
+        cluster.create_pod(name, script, &environment);
+    }
+    tokio::time::sleep(LIFETIME * 9 / 4).await;
+
+    for name in ["process", "file"] {
+        let tally = cluster.tally(name);
+        assert_eq!((tally.failed, &tally.failure), (0, &None), "{name}");
+        assert!(tally.calls > 60, "{name} hardly called: {tally:?}");
+        let seen = Use::of(&aws, &role_arn(name));
+        println!(
+            "{name}: {} calls in {} sessions, {} refused",
+            tally.calls, seen.sessions, tally.refused
+        );
+        assert!(seen.sessions >= 3, "{name}: {seen:?}");
+        assert_eq!(seen.refused, seen.under_way, "{name}: {tally:?}");
+    }
+    cluster.all_run_as_they_began().await;
+}
