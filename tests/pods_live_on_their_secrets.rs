@@ -41,7 +41,7 @@ impl Cluster {
         let url = aws.map_or(world.aws.url(), HttpServer::url);
         let port = url.rsplit(':').next().unwrap().parse().unwrap();
         let endpoint = format!("http://{}", node.open(port).await);
-        let mut cluster = Self {
+        let cluster = Self {
             node,
             _scheduler: scheduler,
             world,
@@ -51,7 +51,7 @@ impl Cluster {
     }
 
     /// The chart with its defaults, but for the image, and for where AWS is and who asks it.
-    fn install(&mut self, aws: &str) {
+    fn install(&self, aws: &str) {
         let identity = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "identity", "namespace": OPERATOR_NAMESPACE},
             "stringData": {"id": ACCESS_KEY_ID, "secret": SECRET_ACCESS_KEY},

@@ -157,13 +157,10 @@ impl Node {
         wait_for(&format!("{} to be ready", self.name), PATIENCE, async || {
             self.process.must_run();
             let status = nodes.get_opt(&self.name).await.ok()??.status?;
-            let ready = |conditions: Vec<_>| {
-                let mut conditions = conditions.into_iter();
-                conditions.any(|condition: k8s_openapi::api::core::v1::NodeCondition| {
-                    condition.type_ == "Ready" && condition.status == "True"
-                })
-            };
-            ready(status.conditions?).then_some(())
+            let conditions = status.conditions?;
+            let mut conditions = conditions.iter();
+            let ready = conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True");
+            ready.then_some(())
         })
         .await;
     }

@@ -18,8 +18,12 @@ pub struct Image {
 
 /// Whether an image can be built here, and run with nothing else beside it. If not, it says so.
 pub fn possible(what: &str) -> bool {
-    let root_and_tools = "[ $(id -u) = 0 ] && command -v buildah readelf strip setpriv && unshare --mount true";
-    let tried = Command::new("sh").args(["-c", root_and_tools]).output().unwrap();
+    const ROOT_AND_TOOLS: &str = r#"
+        [ "$(id -u)" = 0 ]
+        unshare --mount true
+        for tool in buildah readelf strip setpriv; do command -v "$tool"; done
+    "#;
+    let tried = Command::new("sh").args(["-ec", ROOT_AND_TOOLS]).output().unwrap();
     let possible = tried.status.success();
     if !possible {
         eprintln!("{what} is LEFT OUT: it needs root, buildah and binutils");
