@@ -26,7 +26,10 @@ const KUBELET: Duration = Duration::from_secs(120);
 
 /// A world with a node, in which the operator runs as the chart installs it.
 struct Cluster {
-    node: Node,
+    /// Where a Pod finds AWS.
+    aws: String,
+    // They end in this order.
+    _node: Node,
     _scheduler: Process,
     world: World,
 }
@@ -40,18 +43,19 @@ impl Cluster {
         node.load(&image.archive);
         let url = aws.map_or(world.aws.url(), HttpServer::url);
         let port = url.rsplit(':').next().unwrap().parse().unwrap();
-        let endpoint = format!("http://{}", node.open(port).await);
+        let aws = format!("http://{}", node.open(port).await);
         let cluster = Self {
-            node,
+            aws,
+            _node: node,
             _scheduler: scheduler,
             world,
         };
-        cluster.install(&endpoint);
+        cluster.install();
         cluster
     }
 
     /// The chart with its defaults, but for the image, and for where AWS is and who asks it.
-    fn install(&self, aws: &str) {
+    fn install(&self) {
         let identity = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "identity", "namespace": OPERATOR_NAMESPACE},
             "stringData": {"id": ACCESS_KEY_ID, "secret": SECRET_ACCESS_KEY},
@@ -63,7 +67,7 @@ impl Cluster {
             "image": {"repository": repository, "tag": tag},
             "aws": {"region": "eu-west-1", "instanceMetadata": false},
             "extraEnv": [
-                {"name": "AWS_ENDPOINT_URL", "value": aws},
+                {"name": "AWS_ENDPOINT_URL", "value": self.aws},
                 {"name": "AWS_ACCESS_KEY_ID", "valueFrom": from("id")},
                 {"name": "AWS_SECRET_ACCESS_KEY", "valueFrom": from("secret")},
             ],
@@ -225,8 +229,6 @@ async fn pods_that_use_an_sdk_are_never_refused() {
         sync_frequency: LIFETIME / 15,
     };
     let cluster = Cluster::start(&settings, Some(&server)).await;
-    let port = server.url().rsplit(':').next().unwrap().parse().unwrap();
-    let endpoint = format!("http://{}:{port}", cluster.node.address());
     let process = "exec caller";
     // Its SDK reads a file once, so each call is that of another process.
     let file = "while :; do timeout 1 caller; done";
@@ -247,7 +249,7 @@ async fn pods_that_use_an_sdk_are_never_refused() {
         let environment = json!([
             {"name": variable, "value": path},
             {"name": "AWS_REGION", "value": "eu-west-1"},
-            {"name": "AWS_ENDPOINT_URL", "value": endpoint},
+            {"name": "AWS_ENDPOINT_URL", "value": cluster.aws},
             // What AWS refused is not to be hidden by another attempt.
             {"name": "AWS_MAX_ATTEMPTS", "value": "1"},
             {"name": "PAUSE", "value": "1"},

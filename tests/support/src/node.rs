@@ -26,6 +26,9 @@ pub const BUSYBOX: &str = "node.test/busybox:1";
 /// Where a Pod finds the API server.
 const CLUSTER_ADDRESS: &str = "10.96.0.1:443";
 
+/// Where a Pod finds what is outside of the cluster, on whichever node it is.
+const OUTSIDE: &str = "198.51.100.1";
+
 /// How long a node may take to its start, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -92,14 +95,14 @@ impl Node {
         node
     }
 
-    /// Its IP address. What its Pods open on all addresses of the node, and the kubelet, are there.
+    /// Its IP address, where its kubelet is, and what Pods open on the node.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Lets its Pods reach a port of the machine's loopback address. Gives the address that they reach it at.
+    /// Lets its Pods reach a port of the machine's loopback address. Gives the address that they reach it at, the same on every node.
     pub async fn open(&mut self, port: u16) -> String {
-        let inside = format!("{}:{port}", self.address);
+        let inside = format!("{OUTSIDE}:{port}");
         self.open_at(inside.parse().unwrap(), port).await;
         inside
     }
