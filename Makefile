@@ -11,7 +11,7 @@ help: ## Shows this.
 demo: build ## Shows the whole job on a local cluster, from nothing.
 	@cargo run --quiet --example local -- demo
 
-up: build ## Starts a local cluster with the operator, and leaves it running.
+up: build ## Starts a local cluster with the operator, and leaves it running: make up NODE=1 with a node, on which it runs in Pods.
 	@cargo run --quiet --example local -- up
 
 # Without Cargo: it must work also while the code does not build.
@@ -21,6 +21,8 @@ down: ## Ends the local cluster.
 	while kill -0 "$$keeper" 2>/dev/null; do sleep 0.1; done; \
 	rm -f target/dev/keeper.pid; echo "The local environment is down."
 
+# Its parts are built only where it can run.
+test: NODE ?= $(shell tests/node/able > /dev/null 2>&1 && echo 1)
 test: build ## Runs all tests: format, lints, unit tests, end-to-end tests.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- --deny warnings

@@ -9,8 +9,8 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use support::control_plane::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
-use support::fixtures::{ACCESS_KEY_ID, NAMESPACE, SECRET_ACCESS_KEY, role_arn};
-use support::node::{self, BUSYBOX, Node, Settings, image};
+use support::fixtures::{NAMESPACE, role_arn};
+use support::node::{self, BUSYBOX, Node, Settings, image, release};
 use support::process::Process;
 use support::sdks::{Sdk, Tally, Use};
 use support::strict_aws::http::HttpServer;
@@ -50,35 +50,8 @@ impl Cluster {
             _scheduler: scheduler,
             world,
         };
-        cluster.install();
+        release::install(&cluster.world.cluster, cluster.world.folder(), &cluster.aws, &[]);
         cluster
-    }
-
-    /// The chart with its defaults, but for the image, and for where AWS is and who asks it.
-    fn install(&self) {
-        let identity = json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "identity", "namespace": OPERATOR_NAMESPACE},
-            "stringData": {"id": ACCESS_KEY_ID, "secret": SECRET_ACCESS_KEY},
-        });
-        self.create(&identity);
-        let (repository, tag) = image::IMAGE.rsplit_once(':').unwrap();
-        let from = |key: &str| json!({"secretKeyRef": {"name": "identity", "key": key}});
-        let values = json!({
-            "image": {"repository": repository, "tag": tag},
-            "aws": {"region": "eu-west-1", "instanceMetadata": false},
-            "extraEnv": [
-                {"name": "AWS_ENDPOINT_URL", "value": self.aws},
-                {"name": "AWS_ACCESS_KEY_ID", "valueFrom": from("id")},
-                {"name": "AWS_SECRET_ACCESS_KEY", "valueFrom": from("secret")},
-            ],
-        });
-        let path = self.world.folder().join("values.json");
-        std::fs::write(&path, values.to_string()).unwrap();
-        let values = path.to_str().unwrap();
-        // It waits until every replica is available.
-        self.world
-            .cluster
-            .upgrade_chart(&["--values", values, "--wait", "--timeout=150s"]);
     }
 
     fn create(&self, object: &Value) {

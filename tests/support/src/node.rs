@@ -4,6 +4,7 @@
 
 pub mod door;
 pub mod image;
+pub mod release;
 
 use std::fs;
 use std::net::SocketAddr;
