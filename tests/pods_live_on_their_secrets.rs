@@ -2,132 +2,20 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::jiff::Timestamp;
-use kube::Api;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use support::control_plane::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
-use support::fixtures::{NAMESPACE, role_arn};
-use support::node::{self, BUSYBOX, Node, Settings, image, release};
-use support::process::Process;
-use support::sdks::{Sdk, Tally, Use};
+use support::fixtures::role_arn;
+use support::node::installed::{Installed, PATIENCE};
+use support::node::{self, Settings};
+use support::sdks::{Sdk, Use};
 use support::strict_aws::http::HttpServer;
 use support::strict_aws::{StrictAws, open_role};
 use support::world::{World, value};
 use support::{root, wait_for};
 
-/// How long a Pod may take to what it is to do, on a machine that is busy with other stories.
-const PATIENCE: Duration = Duration::from_secs(150);
-
 /// The kubelet's default for how often it looks, half as much again for chance, and something for a busy machine.
 const KUBELET: Duration = Duration::from_secs(120);
-
-/// A world with a node, in which the operator runs as the chart installs it.
-struct Cluster {
-    /// Where a Pod finds AWS.
-    aws: String,
-    // They end in this order.
-    _node: Node,
-    _scheduler: Process,
-    world: World,
-}
-
-impl Cluster {
-    async fn start(settings: &Settings, aws: Option<&HttpServer>) -> Self {
-        let world = World::without_operator().await;
-        let scheduler = node::start_scheduler(world.folder(), &world.cluster);
-        let image = image::build(world.folder());
-        let mut node = Node::start("node-1", world.folder(), &world.cluster, settings).await;
-        node.load(&image.archive);
-        let url = aws.map_or(world.aws.url(), HttpServer::url);
-        let port = url.rsplit(':').next().unwrap().parse().unwrap();
-        let aws = format!("http://{}", node.open(port).await);
-        let cluster = Self {
-            aws,
-            _node: node,
-            _scheduler: scheduler,
-            world,
-        };
-        release::install(&cluster.world.cluster, cluster.world.folder(), &cluster.aws, &[]);
-        cluster
-    }
-
-    fn create(&self, object: &Value) {
-        let output = self
-            .world
-            .cluster
-            .kubectl_with(&["create", "-f", "-"], &object.to_string());
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    /// A Pod of a container that runs a script, with the Secret of its name where the documents mount one.
-    fn create_pod(&self, name: &str, script: &str, environment: &Value) {
-        self.create(&json!({
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": NAMESPACE},
-            "spec": {
-                "restartPolicy": "Never",
-                "terminationGracePeriodSeconds": 0,
-                "containers": [{
-                    "name": "main", "image": BUSYBOX, "imagePullPolicy": "Never",
-                    "command": ["sh", "-c", script],
-                    "env": environment,
-                    "volumeMounts": [{"name": "aws", "mountPath": "/.aws", "readOnly": true}],
-                    "securityContext": {
-                        "runAsNonRoot": true, "runAsUser": 65534, "readOnlyRootFilesystem": true,
-                        "allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]},
-                    },
-                }],
-                "volumes": [{"name": "aws", "secret": {"secretName": name}}],
-            },
-        }));
-    }
-
-    /// What a Pod printed, each line with its time.
-    fn log(&self, pod: &str) -> Vec<(Timestamp, String)> {
-        let output = self.world.cluster.kubectl_with(&["logs", "--timestamps", pod], "");
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines()
-            .filter_map(|line| {
-                let (time, rest) = line.split_once(' ')?;
-                Some((time.parse().ok()?, rest.to_owned()))
-            })
-            .collect()
-    }
-
-    /// When a Pod printed a line, which it does some time.
-    async fn shows(&self, pod: &str, wanted: &str) -> Timestamp {
-        wait_for(&format!("{wanted} from {pod}"), PATIENCE, async || {
-            let mut lines = self.log(pod).into_iter();
-            lines.find(|(_, line)| line == wanted).map(|(time, _)| time)
-        })
-        .await
-    }
-
-    fn tally(&self, pod: &str) -> Tally {
-        let lines: Vec<_> = self.log(pod).into_iter().map(|(_, line)| line).collect();
-        Tally::read(&lines.join("\n"))
-    }
-
-    async fn all_run_as_they_began(&self) {
-        let deployments: Api<Deployment> = Api::namespaced(self.world.cluster.client(), OPERATOR_NAMESPACE);
-        let status = deployments.get(OPERATOR_SERVICE_ACCOUNT).await.unwrap().status.unwrap();
-        assert_eq!(
-            (status.available_replicas, status.unavailable_replicas),
-            (Some(2), None)
-        );
-        let pods: Api<Pod> = Api::all(self.world.cluster.client());
-        for pod in pods.list(&Default::default()).await.unwrap() {
-            let name = pod.metadata.name.unwrap();
-            let status = pod.status.unwrap();
-            assert_eq!(status.phase.as_deref(), Some("Running"), "{name}");
-            for container in status.container_statuses.unwrap() {
-                assert_eq!(container.restart_count, 0, "{name}");
-            }
-        }
-    }
-}
 
 /// The access key of the credentials file, whenever it is another one.
 const SAYS_WHEN_IT_CHANGES: &str = r#"
@@ -144,7 +32,7 @@ async fn a_pod_has_its_file_soon_after_a_refresh() {
     if !node::possible("a Pod that mounts its Secret") {
         return;
     }
-    let cluster = Cluster::start(&Settings::default(), None).await;
+    let cluster = Installed::start(&Settings::default(), None).await;
     let world = &cluster.world;
     let spec = json!({"roleName": "reader", "secretName": "reader", "secretType": "File"});
     world.apply("reader", &spec).unwrap();
@@ -201,7 +89,7 @@ async fn pods_that_use_an_sdk_are_never_refused() {
         programs: vec![root().join("target/parts/sdks/go/caller")],
         sync_frequency: LIFETIME / 15,
     };
-    let cluster = Cluster::start(&settings, Some(&server)).await;
+    let cluster = Installed::start(&settings, Some(&server)).await;
     let process = "exec caller";
     // Its SDK reads a file once, so each call is that of another process.
     let file = "while :; do timeout 1 caller; done";

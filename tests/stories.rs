@@ -37,6 +37,7 @@ mod hostile_resources_hurt_nobody;
 mod logins_are_found_by_those_who_read_them;
 mod minted_credentials_are_kept;
 mod no_secret_is_anywhere_else;
+mod nodes_pull_with_their_login;
 mod pods_live_on_their_secrets;
 mod registries_are_logged_in_to;
 mod sdks_never_use_expired_credentials;

@@ -21,6 +21,7 @@ pub mod operator;
 pub mod pod_identity;
 pub mod process;
 pub mod prometheus;
+pub mod registry;
 pub mod replica;
 pub mod sdks;
 pub mod strict_aws;

@@ -4,9 +4,11 @@
 
 pub mod door;
 pub mod image;
+pub mod installed;
 pub mod release;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -108,6 +110,20 @@ impl Node {
         inside
     }
 
+    /// Lets it pull from a registry that has TLS at a port of the machine's loopback address, under a name that only the node knows.
+    pub async fn open_registry(&mut self, host: &str, port: u16, authority: &Path) {
+        self.open_at(format!("{OUTSIDE}:443").parse().unwrap(), port).await;
+        let mut hosts = File::options().append(true).open(self.folder.join("hosts")).unwrap();
+        writeln!(hosts, "{OUTSIDE} {host}").unwrap();
+        let folder = self.folder.join("registries").join(host);
+        fs::create_dir_all(&folder).unwrap();
+        let settings = format!(
+            "server = \"https://{host}\"\n[host.\"https://{host}\"]\nca = \"{}\"\n",
+            authority.display()
+        );
+        fs::write(folder.join("hosts.toml"), settings).unwrap();
+    }
+
     async fn open_at(&mut self, inside: SocketAddr, port: u16) {
         let init = self.init;
         let door = wait_for(&format!("a door at {inside}"), PATIENCE, async || {
@@ -126,6 +142,14 @@ impl Node {
     /// Gives an image that it has another name.
     pub fn tag(&self, image: &str, name: &str) {
         run(self.ctr().args(["images", "tag", image, name]));
+    }
+
+    /// Puts an image that it has into a registry that asks for nothing.
+    pub fn push(&self, image: &str, registry: SocketAddr, name: &str) {
+        let target = format!("{registry}/{name}");
+        self.tag(image, &target);
+        run(self.ctr().args(["images", "push", "--plain-http", &target]));
+        run(self.ctr().args(["images", "remove", &target]));
     }
 
     fn ctr(&self) -> Command {
