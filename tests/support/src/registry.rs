@@ -10,7 +10,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, Request, Response, StatusCode, header};
+use axum::http::{HeaderMap, Request, Response, StatusCode, Uri, header};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use tokio::task::JoinHandle;
@@ -121,7 +121,8 @@ async fn handle(State(shared): State<Arc<Shared>>, mut request: Request<Body>) -
             .unwrap();
     }
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    *request.uri_mut() = format!("http://{}{path}", shared.address).parse().unwrap();
+    let target: Uri = format!("http://{}{path}", shared.address).parse().unwrap();
+    *request.uri_mut() = target;
     request.headers_mut().remove(header::AUTHORIZATION);
     match shared.client.request(request).await {
         Ok(response) => response.map(Body::new),

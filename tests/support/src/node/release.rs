@@ -35,5 +35,5 @@ pub fn install(cluster: &ControlPlane, folder: &Path, aws: &str, arguments: &[&s
     let path = folder.join("values.json");
     fs::write(&path, values.to_string()).unwrap();
     let path = path.to_str().expect("a path in UTF-8");
-    cluster.upgrade_chart(&[&["--values", path, "--wait", "--timeout=150s"], arguments].concat());
+    cluster.upgrade_chart(&[&["--values", path, "--wait", "--timeout=150s"][..], arguments].concat());
 }
