@@ -11,7 +11,7 @@ help: ## Shows this.
 demo: build ## Shows the whole job on a local cluster, from nothing.
 	@cargo run --quiet --example local -- demo
 
-up: build ## Starts a local cluster with the operator, and leaves it running.
+up: build ## Starts a local cluster with the operator, and leaves it running: make up NODE=1 with a node, on which it runs in Pods.
 	@cargo run --quiet --example local -- up
 
 # Without Cargo: it must work also while the code does not build.
@@ -21,6 +21,8 @@ down: ## Ends the local cluster.
 	while kill -0 "$$keeper" 2>/dev/null; do sleep 0.1; done; \
 	rm -f target/dev/keeper.pid; echo "The local environment is down."
 
+# Its parts are built only where it can run.
+test: NODE ?= $(shell tests/node/able > /dev/null 2>&1 && echo 1)
 test: build ## Runs all tests: format, lints, unit tests, end-to-end tests.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --quiet -- --deny warnings
@@ -48,7 +50,7 @@ fuzz: ## Looks for input that the operator stumbles over: make fuzz TARGET=templ
 # The parts are built beside the operator, which needs the machine for about as long. Nothing is built twice: demo and tests use the same.
 build: tools
 	@mkdir -p target/parts; \
-	{ tests/controlplane/build && tests/sdks/build; } > target/parts/build.log 2>&1 & parts=$$!; \
+	{ NODE=$(NODE) tests/controlplane/build && tests/sdks/build; } > target/parts/build.log 2>&1 & parts=$$!; \
 	tail -n +1 -f target/parts/build.log --pid=$$parts 2>/dev/null & \
 	cargo build --workspace --bins --examples --tests || { kill $$parts; exit 1; }; \
 	wait $$parts || { echo "The parts were not built, see target/parts/build.log"; exit 1; }
@@ -82,20 +84,8 @@ crds: ## Writes the custom resource definitions anew from the types.
 
 # No registry is reached: the image is what image/root puts together. It goes into an archive that ctr, docker and kind load.
 image: ## Builds the image of this machine's architecture with buildah: target/image/aws-assume-role.tar; BINARY=path takes one that is built.
-	@command -v buildah > /dev/null || { echo "buildah is missing (Debian: apt-get install buildah)"; exit 1; }; \
-	binary=$(or $(BINARY),$${CARGO_TARGET_DIR:-target}/release/aws-assume-role); \
-	$(if $(BINARY),,cargo build --release --locked --bin aws-assume-role;) \
-	rm -rf target/image; \
-	image/root "$$binary" target/image/root; \
-	storage=(--storage-driver vfs --root "$(CURDIR)/target/image/storage" --runroot "$(CURDIR)/target/image/run"); \
-	image=localhost/aws-assume-role:$(or $(TAG),dev); \
-	buildah "$${storage[@]}" build --isolation chroot --target prebuilt --tag "$$image" \
-	  --build-arg VERSION="$$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)" \
-	  --build-arg REVISION="$$(git rev-parse HEAD 2> /dev/null || echo unknown)" \
-	  --file Dockerfile target/image/root > target/image/build.log 2>&1 || { cat target/image/build.log; exit 1; }; \
-	buildah "$${storage[@]}" push --quiet "$$image" "docker-archive:target/image/aws-assume-role.tar:$$image"; \
-	rm -rf target/image/storage target/image/run; \
-	echo "$$image is in target/image/aws-assume-role.tar, $$(du --summarize --apparent-size --block-size=1K target/image/root | cut -f1) KiB unpacked"
+	$(if $(BINARY),,cargo build --release --locked --bin aws-assume-role)
+	@image/archive $(or $(BINARY),$${CARGO_TARGET_DIR:-target}/release/aws-assume-role) target/image $(TAG)
 
 # What is served from there is what "helm repo add" wants. With Helm from the PATH, or else from the parts.
 chart: ## Packages the chart, and makes a repository of it in target/chart.

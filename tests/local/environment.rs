@@ -15,12 +15,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use support::control_plane::ControlPlane;
 use support::jaeger::Jaeger;
 use support::moto::Moto;
-use support::operator::{OperatorCommand, binary};
+use support::operator::binary;
 use support::root;
 
-/// The access key of the local environment. moto takes any.
-const ACCESS_KEY_ID: &str = "AKIALOCAL00000000000";
-const SECRET_ACCESS_KEY: &str = "local";
+use crate::operator::{ACCESS_KEY_ID, Operator, SECRET_ACCESS_KEY, on_a_node};
+
 const REGION: &str = "eu-west-1";
 
 /// Where the files are.
@@ -47,12 +46,18 @@ pub fn up() -> Result<(), String> {
     let ready = folder().join("ready");
     if keeper_pid().is_some() {
         let stale = changed(&binary()) > changed(&folder().join("keeper.pid"));
-        if ready.exists() && !stale {
+        let other = folder().join("node-1").exists() != on_a_node();
+        if ready.exists() && !stale && !other {
             println!("The local environment is running already.");
             return Ok(());
         }
-        if stale {
-            println!("The operator was built anew: the local environment starts again.");
+        if stale || other {
+            let why = if stale {
+                "The operator was built anew"
+            } else {
+                "It is another environment"
+            };
+            println!("{why}: the local environment starts again.");
             down()?;
         }
     }
@@ -72,7 +77,14 @@ pub fn up() -> Result<(), String> {
             .map_err(|error| error.to_string())?;
         fs::write(folder().join("keeper.pid"), keeper.id().to_string()).map_err(|error| error.to_string())?;
     }
-    println!("Starting etcd, kube-apiserver, moto, Jaeger, the chart, kube-controller-manager and the operator ...");
+    let node = if on_a_node() {
+        "kube-scheduler, a node with containerd and a kubelet, "
+    } else {
+        ""
+    };
+    println!(
+        "Starting etcd, kube-apiserver, moto, Jaeger, the chart, kube-controller-manager, {node}and the operator ..."
+    );
     while !ready.exists() {
         if keeper_pid().is_none() || started.elapsed() > Duration::from_secs(120) {
             let log = fs::read_to_string(folder().join("keeper.log")).unwrap_or_default();
@@ -130,11 +142,11 @@ pub async fn keep() -> Result<(), String> {
         Moto::start(&folder),
         Jaeger::start(&folder)
     );
-    let command = OperatorCommand::new(&cluster.operator_kubeconfig(), moto.url())
-        .with_access_key(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
-        .with_traces(jaeger.grpc_endpoint(), "grpc");
-    let operator = command.start(&folder);
-    write_env(&folder, &cluster, &moto, &jaeger, &command).map_err(|error| error.to_string())?;
+    let operator = match on_a_node() {
+        true => Operator::start_on_a_node(&folder, &cluster, &moto, &jaeger).await,
+        false => Operator::start(&folder, &cluster, &moto, &jaeger),
+    };
+    write_env(&folder, &cluster, &moto, &jaeger, &operator).map_err(|error| error.to_string())?;
     File::create(folder.join("ready")).map_err(|error| error.to_string())?;
     terminate.recv().await;
     let _ = fs::remove_file(folder.join("ready"));
@@ -147,7 +159,7 @@ fn write_env(
     cluster: &ControlPlane,
     moto: &Moto,
     jaeger: &Jaeger,
-    operator: &OperatorCommand,
+    operator: &Operator,
 ) -> std::io::Result<()> {
     let lines = [
         format!("export KUBECONFIG='{}'", cluster.kubeconfig().display()),
@@ -159,7 +171,7 @@ fn write_env(
         format!("export JAEGER_URL='{}'", jaeger.url()),
         format!("export OTEL_EXPORTER_OTLP_ENDPOINT='{}'", jaeger.grpc_endpoint()),
         "export OTEL_EXPORTER_OTLP_PROTOCOL='grpc'".to_owned(),
-        format!("export OPERATOR_URL='http://{}'", operator.http_address()),
+        format!("export OPERATOR_URL='{}'", operator.url),
         format!("export PATH='{}':\"$PATH\"", root().join("target/parts/bin").display()),
     ];
     fs::write(folder.join("env"), lines.join("\n") + "\n")

@@ -4,6 +4,7 @@
 
 mod demo;
 mod environment;
+mod operator;
 
 use std::process::ExitCode;
 

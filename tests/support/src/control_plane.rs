@@ -310,6 +310,8 @@ fn api_server_command(folder: &Path, etcd_url: &str, port: u16) -> Command {
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             "--service-cluster-ip-range=10.96.0.0/16",
             "--authorization-mode=RBAC",
+            // The name of a node is known nowhere here.
+            "--kubelet-preferred-address-types=InternalIP",
             "--watch-cache=true",
         ]);
     command
