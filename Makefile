@@ -3,16 +3,21 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo up down test soak chaos consumers fuzz takeover bench bench-quick build parts crds image chart deny tools
+.PHONY: help demo up down test soak chaos consumers fuzz takeover bench bench-quick build programs parts crds image chart deny tools
 
 help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
-demo: build ## Shows the whole job on a local cluster, from nothing.
-	@cargo run --quiet --example local -- demo
+# The operator runs on a node where there can be one: the parts of that are built only there.
+demo up: PROGRAMS = --bin aws-assume-role --example local
+demo up: PARTS = tests/controlplane/build demo
+demo: NODE ?= $(shell tests/node/able > /dev/null 2>&1 && echo 1)
 
-up: build ## Starts a local cluster with the operator, and leaves it running: make up NODE=1 with a node, on which it runs in Pods.
-	@cargo run --quiet --example local -- up
+demo: programs ## Shows the whole job on a local cluster, from nothing.
+	@NODE=$(NODE) cargo run --quiet --example local -- demo
+
+up: programs ## Starts a local cluster with the operator, and leaves it running: make up NODE=1 with a node, on which it runs in Pods.
+	@NODE=$(NODE) cargo run --quiet --example local -- up
 
 # Without Cargo: it must work also while the code does not build.
 down: ## Ends the local cluster.
@@ -48,11 +53,15 @@ fuzz: ## Looks for input that the operator stumbles over: make fuzz TARGET=templ
 	  target/fuzz/corpus/$(or $(TARGET),spec) -- -max_total_time=$(or $(SECONDS),60) -timeout=20 -max_len=20000
 
 # The parts are built beside the operator, which needs the machine for about as long. Nothing is built twice: demo and tests use the same.
-build: tools
+build: PROGRAMS = --workspace --bins --examples --tests
+build: PARTS = tests/controlplane/build && tests/sdks/build
+build: programs
+
+programs: tools
 	@mkdir -p target/parts; \
-	{ NODE=$(NODE) tests/controlplane/build && tests/sdks/build; } > target/parts/build.log 2>&1 & parts=$$!; \
+	{ export NODE=$(NODE); $(PARTS); } > target/parts/build.log 2>&1 & parts=$$!; \
 	tail -n +1 -f target/parts/build.log --pid=$$parts 2>/dev/null & \
-	cargo build --workspace --bins --examples --tests || { kill $$parts; exit 1; }; \
+	cargo build $(PROGRAMS) || { kill $$parts; exit 1; }; \
 	wait $$parts || { echo "The parts were not built, see target/parts/build.log"; exit 1; }
 
 chaos: build ## Makes the real parts fail under the operator: make chaos SEED=1 MINUTES=30 REPLICAS=2.

@@ -28,7 +28,7 @@ async fn a_node_pulls_what_the_login_opens() {
     let aws = StrictAws::new(Timestamp::now);
     aws.shorten_sessions(LIFETIME);
     let server = HttpServer::start(aws.clone()).await;
-    let mut cluster = Installed::start(&Settings::default(), Some(&server)).await;
+    let mut cluster = Installed::start(Settings::default(), Some(&server)).await;
     let authority = Authority::new(&cluster.world.folder().join("authority"));
     let registry = Registry::start(cluster.world.folder(), &aws, &authority).await;
     cluster.node.push(BUSYBOX, registry.back_door(), "team/app:1");

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use support::fixtures::role_arn;
+use support::fixtures::{role_arn, with};
 use support::node::installed::{Installed, PATIENCE};
 use support::node::{self, Settings};
 use support::sdks::{Sdk, Use};
@@ -32,7 +32,7 @@ async fn a_pod_has_its_file_soon_after_a_refresh() {
     if !node::possible("a Pod that mounts its Secret") {
         return;
     }
-    let cluster = Installed::start(&Settings::default(), None).await;
+    let cluster = Installed::start(Settings::default(), None).await;
     let world = &cluster.world;
     let spec = json!({"roleName": "reader", "secretName": "reader", "secretType": "File"});
     world.apply("reader", &spec).unwrap();
@@ -43,7 +43,7 @@ async fn a_pod_has_its_file_soon_after_a_refresh() {
         .0
         .duration_since(status.next_refresh_time.unwrap().0);
     let overlap = Duration::try_from(overlap).unwrap();
-    cluster.create_pod("reader", SAYS_WHEN_IT_CHANGES, &json!([]));
+    cluster.create_pod("reader", "reader", SAYS_WHEN_IT_CHANGES, &json!([]));
     cluster.shows("reader", &access_key(world).await).await;
 
     // At any moment between two looks of the kubelet.
@@ -74,6 +74,12 @@ async fn access_key(world: &World) -> String {
         .to_owned()
 }
 
+/// A file that a shell reads.
+const VARIABLES: &str = "export AWS_ACCESS_KEY_ID={{ accessKeyId }}
+export AWS_SECRET_ACCESS_KEY={{ secretAccessKey }}
+export AWS_SESSION_TOKEN={{ sessionToken }}
+";
+
 /// How long a session lasts where everything is fifteen times as fast as with the defaults.
 const LIFETIME: Duration = Duration::from_secs(60);
 
@@ -89,47 +95,76 @@ async fn pods_that_use_an_sdk_are_never_refused() {
         programs: vec![root().join("target/parts/sdks/go/caller")],
         sync_frequency: LIFETIME / 15,
     };
-    let cluster = Installed::start(&settings, Some(&server)).await;
-    let process = "exec caller";
-    // Its SDK reads a file once, so each call is that of another process.
-    let file = "while :; do timeout 1 caller; done";
-    for (name, secret_type, script, variable, path) in [
+    let cluster = Installed::start(settings, Some(&server)).await;
+    for (name, format) in [
+        ("process", json!({"secretType": "CredentialProcess"})),
+        ("file", json!({"secretType": "File"})),
+        ("map", json!({"secretType": "Map"})),
         (
-            "process",
-            "CredentialProcess",
-            process,
-            "AWS_CONFIG_FILE",
-            "/.aws/config",
+            "template",
+            json!({"secretType": "Template", "template": {"data": {"variables": VARIABLES}}}),
         ),
-        ("file", "File", file, "AWS_SHARED_CREDENTIALS_FILE", "/.aws/credentials"),
     ] {
         aws.add_role(&role_arn(name), open_role());
-        let spec = json!({"roleName": name, "secretName": name, "secretType": secret_type});
+        let spec = with(json!({"roleName": name, "secretName": name}), &format);
         cluster.world.apply(name, &spec).unwrap();
         cluster.world.ready(name).await;
-        let environment = json!([
-            {"name": variable, "value": path},
-            {"name": "AWS_REGION", "value": "eu-west-1"},
-            {"name": "AWS_ENDPOINT_URL", "value": cluster.aws},
-            // What AWS refused is not to be hidden by another attempt.
-            {"name": "AWS_MAX_ATTEMPTS", "value": "1"},
-            {"name": "PAUSE", "value": "1"},
-        ]);
-        cluster.create_pod(name, script, &environment);
     }
-    tokio::time::sleep(LIFETIME * 9 / 4).await;
+    let general = [
+        json!({"name": "AWS_REGION", "value": "eu-west-1"}),
+        json!({"name": "AWS_ENDPOINT_URL", "value": cluster.aws}),
+        // What AWS refused is not to be hidden by another attempt.
+        json!({"name": "AWS_MAX_ATTEMPTS", "value": "1"}),
+        json!({"name": "PAUSE", "value": "1"}),
+    ];
+    let pod = |name: &str, secret: &str, script: &str, variables: &[Value]| {
+        let environment: Vec<_> = general.iter().chain(variables).collect();
+        cluster.create_pod(name, secret, script, &json!(environment));
+    };
+    let at = |variable: &str, path: &str| json!({"name": variable, "value": path});
+    let key = |variable: &str, key: &str| json!({"name": variable, "valueFrom": {"secretKeyRef": {"name": "map", "key": key}}});
+    pod(
+        "process",
+        "process",
+        "exec caller",
+        &[at("AWS_CONFIG_FILE", "/.aws/config")],
+    );
+    // Its SDK reads a file once, so each call is that of another process.
+    let file = [at("AWS_SHARED_CREDENTIALS_FILE", "/.aws/credentials")];
+    pod("file", "file", "while :; do timeout 1 caller; done", &file);
+    let template = "while :; do . /.aws/variables; timeout 1 caller; done";
+    pod("template", "template", template, &[]);
+    // Variables do not change while a container runs: one Pod after another, which ends before its credentials do.
+    let map = [
+        key("AWS_ACCESS_KEY_ID", "awsAccessKeyId"),
+        key("AWS_SECRET_ACCESS_KEY", "awsSecretAccessKey"),
+        key("AWS_SESSION_TOKEN", "awsSessionToken"),
+    ];
+    let maps: Vec<_> = (0..9).map(|number| format!("map-{number}")).collect();
+    for name in &maps {
+        pod(name, "map", "timeout 15 caller; true", &map);
+        tokio::time::sleep(LIFETIME / 4).await;
+    }
 
-    for name in ["process", "file"] {
-        let tally = cluster.tally(name);
-        assert_eq!((tally.failed, &tally.failure), (0, &None), "{name}");
-        assert!(tally.calls > 60, "{name} hardly called: {tally:?}");
+    for (name, pods) in [
+        ("process", &["process".to_owned()][..]),
+        ("file", &["file".to_owned()]),
+        ("template", &["template".to_owned()]),
+        ("map", &maps),
+    ] {
+        let tallies: Vec<_> = pods.iter().map(|pod| cluster.tally(pod)).collect();
+        let calls: u64 = tallies.iter().map(|tally| tally.calls).sum();
+        for tally in &tallies {
+            assert_eq!((tally.failed, &tally.failure), (0, &None), "{name}");
+        }
         let seen = Use::of(&aws, &role_arn(name));
         println!(
-            "{name}: {} calls in {} sessions, {} refused",
-            tally.calls, seen.sessions, tally.refused
+            "{name}: {calls} calls in {} sessions, {} refused",
+            seen.sessions, seen.refused
         );
+        assert!(calls > 60, "{name} hardly called: {tallies:?}");
         assert!(seen.sessions >= 3, "{name}: {seen:?}");
-        assert_eq!(seen.refused, seen.under_way, "{name}: {tally:?}");
+        assert_eq!(seen.refused, seen.under_way, "{name}: {tallies:?}");
     }
     cluster.all_run_as_they_began().await;
 }

@@ -327,7 +327,13 @@ fn the_chart_keeps_one_at_work_whatever_happens_to_nodes() {
         let pod = &spec["template"]["spec"];
         for constraint in pod["topologySpreadConstraints"].as_array().unwrap() {
             assert_eq!(constraint["whenUnsatisfiable"], "ScheduleAnyway");
+            // On nodes that lack the label of one the scheduler would pass over all of them.
+            assert_eq!(constraint["topologyKey"], "kubernetes.io/hostname");
         }
+        let zones = &pod["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"][0];
+        let zones = &zones["podAffinityTerm"];
+        assert_eq!(zones["topologyKey"], "topology.kubernetes.io/zone");
+        assert_eq!(zones["labelSelector"]["matchLabels"], spec["selector"]["matchLabels"]);
         let budget = &of_kind("PodDisruptionBudget")["spec"];
         assert_eq!(budget["maxUnavailable"], 1);
         assert_eq!(budget["selector"], spec["selector"]);

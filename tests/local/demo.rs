@@ -1,7 +1,8 @@
 //! The main job, shown: from a resource to credentials that work, are refreshed, and go with the resource, and a refresh from inside.
 
 use std::fs;
-use std::process::Command;
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -14,6 +15,8 @@ use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 
 use crate::environment::{self, folder};
+use crate::operator::on_a_node;
+use crate::pod;
 use support::{jaeger, part, root};
 
 const EXAMPLES: [&str; 5] = [
@@ -24,15 +27,18 @@ const EXAMPLES: [&str; 5] = [
     "template.yaml",
 ];
 
-type Result<T> = std::result::Result<T, String>;
+pub type Result<T> = std::result::Result<T, String>;
 
 /// Runs it, and fails at the first step that does not do what it says.
 pub async fn run() -> Result<()> {
     let started = Instant::now();
     step("A cluster and an AWS");
-    say(
-        "A real API server with the chart installed, the operator with the chart's ServiceAccount, moto for AWS, Jaeger for traces.",
-    );
+    say(match on_a_node() {
+        true => "A real API server and a node, on which the chart runs two replicas; moto for AWS, Jaeger for traces.",
+        false => {
+            "A real API server with the chart installed, the operator with the chart's ServiceAccount, moto for AWS, Jaeger for traces."
+        }
+    });
     environment::up()?;
     let endpoint = variable("AWS_ENDPOINT_URL")?;
     let examples: Vec<String> = EXAMPLES.iter().map(|name| format!("docs/examples/{name}")).collect();
@@ -96,6 +102,10 @@ pub async fn run() -> Result<()> {
     .await?;
     prove_login(&decoded(&secret("my-images-pull")?, ".dockerconfigjson")?)?;
 
+    if on_a_node() {
+        pod::start()?;
+    }
+
     step("They are replaced long before they end");
     say(
         "With an overlap of 880 of its 900 seconds this one is due every 20 seconds. It is a change of the spec that needs no call to AWS.",
@@ -110,6 +120,9 @@ pub async fn run() -> Result<()> {
         r#"{"spec":{"refreshBeforeSeconds":880}}"#,
     ])?;
     watch_a_refresh().await?;
+    if on_a_node() {
+        pod::follow().await?;
+    }
 
     step("Delete the resource, and the Secret goes");
     show(&["delete", "awsassumerole", "my-images"])?;
@@ -132,23 +145,23 @@ pub async fn run() -> Result<()> {
     Ok(())
 }
 
-fn step(title: &str) {
+pub fn step(title: &str) {
     println!(
         "\n━━ {title} {}",
         "━".repeat(70_usize.saturating_sub(title.chars().count()))
     );
 }
 
-fn say(text: &str) {
+pub fn say(text: &str) {
     println!("   {text}");
 }
 
-fn good(text: &str) {
+pub fn good(text: &str) {
     println!("   ✓ {text}");
 }
 
 /// Runs kubectl and shows both the command and what it printed.
-fn show(arguments: &[&str]) -> Result<()> {
+pub fn show(arguments: &[&str]) -> Result<()> {
     let quoted: Vec<String> = arguments
         .iter()
         .map(|argument| match argument.contains(['{', ' ']) {
@@ -167,13 +180,27 @@ fn quiet(arguments: &[&str]) -> Result<()> {
     kubectl(arguments).map(|_| ())
 }
 
-fn kubectl(arguments: &[&str]) -> Result<String> {
-    let output = Command::new(part("kubectl"))
+/// Runs kubectl and gives what it printed.
+pub fn kubectl(arguments: &[&str]) -> Result<String> {
+    kubectl_with(arguments, "")
+}
+
+/// The same, with something to read.
+pub fn kubectl_with(arguments: &[&str], input: &str) -> Result<String> {
+    let mut child = Command::new(part("kubectl"))
         .args(arguments)
         .current_dir(root())
         .env("KUBECONFIG", folder().join("kubeconfig"))
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
         .map_err(|error| error.to_string())?;
+    let mut stdin = child.stdin.take().ok_or("no standard input")?;
+    // One that reads nothing has ended already.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().map_err(|error| error.to_string())?;
     match output.status.success() {
         true => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         false => Err(format!(
@@ -316,7 +343,7 @@ async fn look_inside(since: SystemTime) -> Result<()> {
 }
 
 /// Asks until there is an answer.
-async fn until<T>(what: &str, at_most: Duration, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+pub async fn until<T>(what: &str, at_most: Duration, mut ask: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
     let started = Instant::now();
     loop {
         if let Some(answer) = ask().await? {

@@ -5,6 +5,7 @@
 mod demo;
 mod environment;
 mod operator;
+mod pod;
 
 use std::process::ExitCode;
 

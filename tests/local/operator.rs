@@ -6,10 +6,13 @@ use std::process::Command;
 use support::control_plane::{ControlPlane, OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT};
 use support::jaeger::Jaeger;
 use support::moto::Moto;
-use support::node::{self, Node, Settings, image, release};
+use support::node::release::{self, Identity};
+use support::node::{self, Node, Settings, image};
 use support::operator::OperatorCommand;
 use support::process::Process;
 use support::{free_port, part};
+
+use crate::pod::SYNC_FREQUENCY;
 
 /// The access key of the local environment. moto takes any.
 pub const ACCESS_KEY_ID: &str = "AKIALOCAL00000000000";
@@ -47,12 +50,22 @@ impl Operator {
         assert!(node::possible("make up NODE=1"));
         let scheduler = node::start_scheduler(folder, cluster);
         let image = image::build(folder);
-        let mut node = Node::start("node-1", folder, cluster, &Settings::default()).await;
+        let settings = Settings {
+            sync_frequency: SYNC_FREQUENCY,
+            ..Settings::default()
+        };
+        let mut node = Node::start("node-1", folder, cluster, &settings).await;
         node.load(&image.archive);
         let aws = node.open(port_of(moto.url())).await;
         let traces = node.open(port_of(jaeger.grpc_endpoint())).await;
         let traces = format!("tracing.endpoint=http://{traces}");
-        release::install(cluster, folder, &format!("http://{aws}"), &["--set", &traces]);
+        release::install(
+            cluster,
+            folder,
+            &format!("http://{aws}"),
+            &Identity::AccessKey,
+            &["--set", &traces],
+        );
 
         let deployment = format!("deployment/{OPERATOR_SERVICE_ACCOUNT}");
         let kubectl = |arguments: &[&str]| {

@@ -285,16 +285,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
-{{/* Not all replicas on one node or in one zone, if there is another. Those of an earlier revision do not count. */}}
+{{/* Not all replicas on one node, if there is another. Those of an earlier revision do not count. */}}
 {{- define "aws-assume-role.topologySpreadConstraints" -}}
-{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
-- topologyKey: {{ . }}
+- topologyKey: kubernetes.io/hostname
   maxSkew: 1
   whenUnsatisfiable: ScheduleAnyway
   labelSelector:
-    matchLabels: {{- include "aws-assume-role.selector" $ | nindent 6 }}
+    matchLabels: {{- include "aws-assume-role.selector" . | nindent 6 }}
   matchLabelKeys: [pod-template-hash]
 {{- end }}
+
+{{/* Nor in one zone. This is no second constraint, since the scheduler passes over all of them on nodes that lack the label of one. */}}
+{{- define "aws-assume-role.affinity" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: topology.kubernetes.io/zone
+        labelSelector:
+          matchLabels: {{- include "aws-assume-role.selector" . | nindent 12 }}
+        matchLabelKeys: [pod-template-hash]
 {{- end }}
 
 {{/* key=value,... with percent-encoded values. urlquery encodes a space as "+", which would be decoded as a plus sign. */}}

@@ -32,6 +32,10 @@ const CLUSTER_ADDRESS: &str = "10.96.0.1:443";
 /// Where a Pod finds what is outside of the cluster, on whichever node it is.
 const OUTSIDE: &str = "198.51.100.1";
 
+/// Where the agent of EKS Pod Identity is on each node. No SDK sends its token to another address without TLS.
+/// <https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html>
+pub const AGENT: &str = "169.254.170.23";
+
 /// How long a node may take to its start, on a machine that is busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -108,6 +112,11 @@ impl Node {
         let inside = format!("{OUTSIDE}:{port}");
         self.open_at(inside.parse().unwrap(), port).await;
         inside
+    }
+
+    /// Lets its Pods reach the agent of EKS Pod Identity at a port of the machine's loopback address.
+    pub async fn open_agent(&mut self, port: u16) {
+        self.open_at(format!("{AGENT}:80").parse().unwrap(), port).await;
     }
 
     /// Lets it pull from a registry that has TLS at a port of the machine's loopback address, under a name that only the node knows.
