@@ -3,6 +3,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aws_assume_role::api::Reason;
+use strum::IntoEnumIterator;
 use support::control_plane::{helm, rendered};
 use support::world::World;
 use support::{part, root};
@@ -149,6 +151,19 @@ fn every_link_leads_somewhere() {
     }
     assert!(broken.is_empty(), "broken links:\n{}", broken.join("\n"));
     assert!(followed > 0, "no links were found at all");
+}
+
+/// Whoever is told a reason finds what to do about it.
+#[test]
+fn every_reason_has_its_heading() {
+    let headings = anchors(&root().join("docs/troubleshooting.md"));
+    let missing: Vec<Reason> = Reason::iter()
+        .filter(|reason| !headings.contains(&slug(reason.as_ref())))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "docs/troubleshooting.md has no heading for {missing:?}"
+    );
 }
 
 #[test]
