@@ -4,10 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use aws_assume_role::api::Reason;
+use axum::Router;
+use axum::http::{StatusCode, Uri};
 use strum::IntoEnumIterator;
 use support::control_plane::{helm, rendered};
 use support::world::World;
 use support::{part, root};
+use tokio::net::TcpListener;
 
 /// A fenced block of a document.
 struct Block {
@@ -219,6 +222,7 @@ async fn every_block_of_the_documents_holds() {
     for resource in world.cluster.kubectl_ok(&["get", "aar", "-o", "name"]).lines() {
         world.ready(resource.rsplit('/').next().unwrap()).await;
     }
+    let repository = chart_repository().await;
     let all: Vec<Block> = documents().iter().flat_map(|document| blocks(document)).collect();
     assert!(all.iter().any(|block| block.text.contains("make demo")));
     assert!(all.iter().any(|block| block.text.contains("make test")));
@@ -226,11 +230,32 @@ async fn every_block_of_the_documents_holds() {
         match block.language.as_str() {
             "yaml" => applied(&world, block, &["--dry-run=server"]),
             "json" => policy(block),
-            "sh" => block.text.lines().for_each(|line| command(&world, &block.place, line)),
+            "sh" => {
+                let text = block.text.replace(REPOSITORY, &repository);
+                text.lines().for_each(|line| command(&world, &block.place, line));
+            }
             "text" => {}
             other => panic!("{}: a block in {other:?} is not tested", block.place),
         }
     }
+}
+
+/// Where the documents have the repository of the chart.
+const REPOSITORY: &str = "https://charts.example.com";
+
+/// Makes the repository of the chart, and gives the address at which it is served.
+async fn chart_repository() -> String {
+    let made = Command::new("make").arg("chart").current_dir(root()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let folder = root().join("target/chart");
+    let file = async move |uri: Uri| match fs::read(folder.join(uri.path().trim_start_matches('/'))) {
+        Ok(content) => (StatusCode::OK, content),
+        Err(_) => (StatusCode::NOT_FOUND, Vec::new()),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(file)).await });
+    format!("http://{address}")
 }
 
 fn applied(world: &World, block: &Block, how: &[&str]) {
