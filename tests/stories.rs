@@ -45,6 +45,7 @@ mod the_chart_takes_its_values;
 mod the_cluster_is_reached_through_a_proxy;
 mod the_definition_is_current;
 mod the_definition_is_upgraded;
+mod the_doctor_says_why;
 mod the_operator_finds_its_identity;
 mod the_operator_is_measured;
 mod the_operator_starts_again;
