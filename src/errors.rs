@@ -26,6 +26,21 @@ pub fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a 
     std::iter::successors(Some(error), |&cause| cause.source())
 }
 
+/// A text without line breaks, and without whatever else moves the cursor or turns the direction of reading: what somebody else wrote, and an
+/// error quotes, must not look like a line of the operator's.
+#[must_use]
+pub fn on_one_line(text: &str) -> String {
+    let misleads = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        match misleads(c) {
+            true => line.extend(c.escape_default()),
+            false => line.push(c),
+        }
+    }
+    line
+}
+
 /// Keeps the log readable where attempts follow each other within seconds, for as long as the other side is away.
 #[derive(Debug, Default)]
 pub struct FailureLog(Option<(Instant, String)>);

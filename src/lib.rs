@@ -8,6 +8,7 @@
 //! The rooms, from top to bottom. A room knows only rooms below it.
 //!
 //! - [`cli`]: the command line, and the wiring.
+//! - [`doctor`]: why a role does not work. It looks, and changes nothing.
 //! - [`operator`]: the actors and their cycles. The doing, between the decisions.
 //! - [`telemetry`]: logs, traces, metrics and the HTTP server. It watches by wrapping, or is fed.
 //! - [`refresh`]: what to do, when, and what came of it. Pure.
@@ -26,6 +27,7 @@ pub mod clock;
 pub mod cluster;
 pub mod credentials;
 pub mod digest;
+pub mod doctor;
 pub mod errors;
 pub mod fence;
 pub mod operator;

@@ -12,8 +12,9 @@ use std::path::Path;
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
 /// The rooms from top to bottom. Those of one floor do not use each other.
-const FLOORS: [&[&str]; 14] = [
+const FLOORS: [&[&str]; 15] = [
     &["cli"],
+    &["doctor"],
     &["operator"],
     &["telemetry"],
     &["refresh"],

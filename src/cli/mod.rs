@@ -2,12 +2,14 @@
 //! ServiceAccount, and everything of AWS from AWS's own variables.
 
 mod crd;
+mod doctor;
 mod run;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 
 use std::net::SocketAddr;
+use std::process::ExitCode;
 
 use crate::aws::gate::Limits;
 use crate::operator::boundary::Tenancy;
@@ -16,6 +18,7 @@ use crate::refresh::withdrawal::WhenWithdrawn;
 use crate::spec::names::is_namespace;
 use crate::telemetry::logs::LogFormat;
 pub use crd::Definition;
+pub use doctor::{Doctor, Output};
 
 /// Keeps Kubernetes Secrets filled with short-lived AWS credentials.
 ///
@@ -33,7 +36,7 @@ pub struct Configuration {
 }
 
 /// What the program does instead of running the operator.
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Prints a custom resource definition as YAML.
     Crd {
@@ -41,6 +44,12 @@ pub enum Command {
         #[arg(value_enum, default_value_t)]
         definition: Definition,
     },
+    /// Says why a role does not work, or what would keep it from working: looks at the cluster, the operator's rights, its AWS identity, and a
+    /// resource or a role. It changes nothing and prints no credential. It ends with 1 if something is wrong.
+    ///
+    /// In the operator's pod it goes by the operator's own command line and environment. On a laptop it goes by a kubeconfig and by the AWS
+    /// identity there, and says whose rights it speaks of.
+    Doctor(Doctor),
 }
 
 /// How the operator runs.
@@ -79,7 +88,7 @@ pub struct Operator {
     pub upgrade_crd: bool,
 
     /// What a namespace may have that no AWSAssumeRolePolicy names: everything, or nothing.
-    #[arg(long, env = "UNLISTED_NAMESPACES", ignore_case = true, default_value = "Allow", value_parser = unlisted_namespaces())]
+    #[arg(long, global = true, env = "UNLISTED_NAMESPACES", ignore_case = true, default_value = "Allow", value_parser = unlisted_namespaces())]
     pub unlisted_namespaces: UnlistedNamespaces,
 
     /// What becomes of a Secret whose role is not permitted any more: its credentials stay until they expire, and then it is emptied, or it is
@@ -89,11 +98,11 @@ pub struct Operator {
 
     /// The name of the cluster. With it, roles are assumed with the external id k8s:<cluster>:<namespace> where the spec gives none, and a trust
     /// policy can ask for that.
-    #[arg(long, env = "CLUSTER_NAME", value_parser = cluster_name)]
+    #[arg(long, global = true, env = "CLUSTER_NAME", value_parser = cluster_name)]
     pub cluster_name: Option<String>,
 
     /// The namespaces to work in, with commas between them: each is watched by itself, so that rights in it are enough. Default: all.
-    #[arg(long, env = "WATCH_NAMESPACES", default_value = "", hide_default_value = true, value_parser = namespaces)]
+    #[arg(long, global = true, env = "WATCH_NAMESPACES", default_value = "", hide_default_value = true, value_parser = namespaces)]
     pub watch_namespaces: Namespaces,
 
     /// The most calls to AWS per second, for each service, Region and account. Fewer go out while AWS throttles.
@@ -106,7 +115,7 @@ pub struct Operator {
 
     /// Whether the operator may take its own credentials from EC2 instance metadata, which gives those of the node. Its Region may come from
     /// there in any case.
-    #[arg(long, env = "AWS_INSTANCE_METADATA", default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(long, global = true, env = "AWS_INSTANCE_METADATA", default_value_t = true, action = clap::ArgAction::Set)]
     pub instance_metadata: bool,
 }
 
@@ -115,11 +124,13 @@ impl Configuration {
     ///
     /// # Errors
     /// Whatever keeps it from doing so, in words for people.
-    pub fn execute(&self) -> Result<(), Box<dyn std::error::Error>> {
-        match self.command {
-            Some(Command::Crd { definition }) => crd::print(definition),
-            None => run::run(&self.operator),
+    pub fn execute(&self) -> Result<ExitCode, Box<dyn std::error::Error>> {
+        match &self.command {
+            Some(Command::Crd { definition }) => crd::print(*definition)?,
+            Some(Command::Doctor(doctor)) => return doctor::run(doctor),
+            None => run::run(&self.operator)?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

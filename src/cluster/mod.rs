@@ -7,6 +7,7 @@ pub mod crd;
 pub mod error;
 pub mod event;
 pub mod guarded;
+pub mod inquiry;
 pub mod kube;
 pub mod lease;
 mod listening;

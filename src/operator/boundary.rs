@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use crate::aws::{Aws, AwsError, Identity};
 use crate::refresh::policy::{Demand, Policies, Ruling, UnlistedNamespaces, rule};
 use crate::refresh::withdrawal::WhenWithdrawn;
-use crate::spec::Spec;
+use crate::spec::{SessionRequest, Spec};
 
 /// How tenants are kept apart, as the operator was told when it started.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +31,16 @@ impl Tenancy {
     pub fn external_id(&self, namespace: &str) -> Option<String> {
         let cluster = self.cluster_name.as_ref()?;
         Some(format!("k8s:{cluster}:{namespace}"))
+    }
+
+    /// The session as it is asked for: with the external id of the namespace, where there is one and the spec gives none.
+    #[must_use]
+    pub fn session_request(&self, namespace: &str, spec: &Spec) -> SessionRequest {
+        let mut session = spec.session.clone();
+        if session.external_id.is_none() {
+            session.external_id = self.external_id(namespace);
+        }
+        session
     }
 }
 

@@ -8,7 +8,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::schedule::whole_seconds;
 use crate::aws::error::{Answer, Operation};
-use crate::aws::{AwsError, Identity};
+use crate::aws::{AssumeRole, AwsError, Identity};
 use crate::spec::Format;
 
 /// A session of a role that was assumed by a role session lasts one hour at most.
@@ -60,6 +60,31 @@ impl Circumstances<'_> {
     #[must_use]
     pub fn clocks_are_apart(&self) -> bool {
         self.skew.abs() >= CLOCKS_APART
+    }
+}
+
+/// A refusal of what was asked for, sorted anew by what is known about it, with what to do about it.
+#[must_use]
+pub fn advised(error: AwsError, request: Option<&AssumeRole>, known: &Circumstances<'_>) -> (AwsError, String) {
+    let error = match (known.operator, request) {
+        (Some(operator), Some(request)) => error.in_light_of(request, operator),
+        _ => error,
+    };
+    let error = match known.clocks_are_apart() {
+        true => error.with_clocks_apart(),
+        false => error,
+    };
+    let advice = for_aws(&error, known);
+    (error, advice)
+}
+
+/// Whether the advice about a refusal is better where the operator is known.
+#[must_use]
+pub fn needs_operator(error: &AwsError) -> bool {
+    match error {
+        AwsError::AccessDenied(_) | AwsError::NotPermitted(_) => true,
+        AwsError::NoIdentity(answer) => answer.is_unknown_key(),
+        _ => false,
     }
 }
 
@@ -150,7 +175,9 @@ fn about_request(answer: &Answer, known: &Circumstances<'_>) -> String {
     }
 }
 
-fn about_clocks(skew: SignedDuration) -> String {
+/// That the clocks are apart, and what to do about it.
+#[must_use]
+pub fn about_clocks(skew: SignedDuration) -> String {
     let seconds = skew.as_secs();
     let which = match seconds {
         1.. => format!("The operator's clock is {seconds} s behind AWS's"),

@@ -19,6 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use super::is_own;
 use super::spans::Subject;
+use crate::errors::on_one_line;
 
 /// The form of the log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -137,20 +138,6 @@ where
         }
         writeln!(writer)
     }
-}
-
-/// A text without line breaks, and without whatever else moves the cursor or turns the direction of reading: what somebody else wrote, and an
-/// error quotes, must not look like a line of the operator's.
-fn on_one_line(text: &str) -> String {
-    let misleads = |c: char| c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut line = String::with_capacity(text.len());
-    for c in text.chars() {
-        match misleads(c) {
-            true => line.extend(c.escape_default()),
-            false => line.push(c),
-        }
-    }
-    line
 }
 
 /// The fields of one line.

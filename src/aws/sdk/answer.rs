@@ -8,7 +8,9 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_sts::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_sts::operation::RequestId;
 use aws_smithy_runtime_api::box_error::BoxError;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextRef,
+};
 use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
@@ -23,15 +25,26 @@ use crate::aws::error::{Answer, Operation};
 use crate::credentials::{Credentials, Session};
 use crate::errors::{causes, chain_of};
 
-/// Reads what time it is for AWS from the `Date` of its answer, and records the answer's status and the request's id on the span of the
-/// call.
+/// Reads where a call goes, and what time it is for AWS from the `Date` of its answer, and records the answer's status and the request's id
+/// on the span of the call.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Answered(Arc<OnceLock<Timestamp>>);
+pub(super) struct Answered(Arc<Seen>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    endpoint: OnceLock<String>,
+    date: OnceLock<Timestamp>,
+}
 
 impl Answered {
     /// The `Date`, where there was one.
     pub(super) fn time(&self) -> Option<Timestamp> {
-        self.0.get().copied()
+        self.0.date.get().copied()
+    }
+
+    /// Where the call went, as `https://sts.eu-west-1.amazonaws.com`, if it came so far.
+    pub(super) fn endpoint(&self) -> Option<String> {
+        self.0.endpoint.get().cloned()
     }
 }
 
@@ -39,6 +52,18 @@ impl Answered {
 impl Intercept for Answered {
     fn name(&self) -> &'static str {
         "Answered"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if let Some(endpoint) = endpoint_of(context.request().uri()) {
+            let _ = self.0.endpoint.set(endpoint);
+        }
+        Ok(())
     }
 
     fn read_before_deserialization(
@@ -57,10 +82,20 @@ impl Intercept for Answered {
         let date = response.headers().get("date");
         if let Some(time) = date.and_then(|date| rfc2822::parse(date).ok()) {
             // Each call has its own, and it is read once.
-            let _ = self.0.set(time.timestamp());
+            let _ = self.0.date.set(time.timestamp());
         }
         Ok(())
     }
+}
+
+/// Scheme, host and port of a URL, without a password that somebody put there.
+fn endpoint_of(url: &str) -> Option<String> {
+    let url: http::Uri = url.parse().ok()?;
+    let (scheme, host) = (url.scheme_str()?, url.host()?);
+    Some(match url.port() {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    })
 }
 
 /// The id of a request, or its beginning. AWS's have 36 characters; whatever else answers may send as many as it likes.
@@ -207,6 +242,19 @@ fn is_without_credentials(error: &(dyn Error + 'static)) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_endpoint_shows_no_password() {
+        let of = |url: &str| endpoint_of(url).unwrap();
+        assert_eq!(
+            of("https://sts.eu-west-1.amazonaws.com/"),
+            "https://sts.eu-west-1.amazonaws.com"
+        );
+        assert_eq!(
+            of("http://somebody:planted@127.0.0.1:8080/a?b=c"),
+            "http://127.0.0.1:8080"
+        );
+    }
 
     #[test]
     fn a_code_is_found_in_other_forms_and_not_in_a_page() {

@@ -5,6 +5,7 @@
 //! know that AWS refused them.
 
 mod answer;
+mod caller;
 mod chain;
 mod endpoint;
 mod http;
@@ -27,6 +28,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use self::answer::{Answered, from_sdk, senseless, session_of, timestamp};
+pub use self::caller::{Caller, EndpointSource};
 pub use self::http::InvalidSetting;
 use self::provider::{OperatorCredentials, Standing};
 use self::region::CurrentRegion;
@@ -49,6 +51,7 @@ pub struct SdkAws {
     ecr: aws_sdk_ecr::Client,
     /// Whether an endpoint URL is set for ECR. It stands in for those of AWS, of which there are several kinds.
     ecr_endpoint_is_named: bool,
+    sts_endpoint: EndpointSource,
     region: CurrentRegion,
     credentials: Arc<OperatorCredentials>,
 }
@@ -99,6 +102,7 @@ impl SdkAws {
             sts: aws_sdk_sts::Client::new(&config),
             ecr: aws_sdk_ecr::Client::new(&config),
             ecr_endpoint_is_named: endpoint::is_named(&config, "ECR"),
+            sts_endpoint: EndpointSource::of_sts(&config),
             region,
             credentials,
         }
@@ -129,9 +133,8 @@ impl SdkAws {
         aws_sdk_sts::config::Builder::new().region(region)
     }
 
-    async fn ask_identity(&self) -> Result<Identity, AwsError> {
+    async fn ask_identity(&self, answered: &Answered) -> Result<Identity, AwsError> {
         let operation = Operation::GetCallerIdentity;
-        let answered = Answered::default();
         let call = self
             .sts
             .get_caller_identity()
@@ -256,7 +259,7 @@ impl Aws for SdkAws {
     }
 
     fn identity(&self) -> BoxFuture<'_, Result<Identity, AwsError>> {
-        self.ask_identity().boxed()
+        async { self.ask_identity(&Answered::default()).await }.boxed()
     }
 
     fn assume_role<'a>(&'a self, request: &'a AssumeRole) -> BoxFuture<'a, Result<Session, AwsError>> {

@@ -16,6 +16,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
+use super::caller;
 use super::chain;
 use super::region::CurrentRegion;
 use super::sdk_region;
@@ -153,6 +154,12 @@ impl OperatorCredentials {
     /// Goes up with every other access key.
     pub(super) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Who gave those that are held, in words. Nothing before they were needed.
+    pub(super) fn origin(&self) -> Option<String> {
+        let state = self.state();
+        state.held.as_ref().map(|held| caller::origin(&held.credentials))
     }
 
     /// AWS refused a call that they signed. Others are looked for with the next call. Where that was done already, since the call was

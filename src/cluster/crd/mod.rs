@@ -5,6 +5,7 @@
 //! ([`merge`]), and so does the definition of a release that is newer: replicas of both run beside each other while one is rolled out or back.
 
 mod merge;
+pub mod published;
 
 use std::time::Duration;
 
@@ -118,6 +119,21 @@ async fn try_upgrade(client: Client) -> Result<Done, ClusterError> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// The release that the definition in the cluster says it is of, and whether that comes after this one.
+///
+/// # Errors
+/// [`ClusterError::Forbidden`] when the client may not look at definitions.
+pub async fn release(client: Client) -> Result<Option<(String, bool)>, ClusterError> {
+    let kind = ApiResource::erase::<CustomResourceDefinition>(&());
+    let definitions: Api<DynamicObject> = Api::all_with(client, &kind);
+    let found = definitions.get_metadata(&api::definition().name_any()).await?;
+    let version = found.annotations().get(DEFINITION_VERSION_ANNOTATION).cloned();
+    Ok(version.map(|version| {
+        let newer = is_newer(&version, env!("CARGO_PKG_VERSION"));
+        (version, newer)
+    }))
 }
 
 fn unreadable(_: serde_json::Error) -> ClusterError {

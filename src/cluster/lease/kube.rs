@@ -7,7 +7,6 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, Stream, StreamExt};
-use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::coordination::v1::Lease as LeaseObject;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{Patch, PatchParams, PostParams};
@@ -20,6 +19,7 @@ use tracing::warn;
 
 use super::{Lease, LeaseRecord, Leases};
 use crate::cluster::ClusterError;
+use crate::cluster::inquiry::{self, ServiceAccountName};
 use crate::cluster::listening::listening;
 use crate::cluster::watch::{Pauses, configuration};
 use crate::errors::FailureLog;
@@ -151,28 +151,14 @@ fn seen(client: Client, namespace: &str, name: &str) -> impl Stream<Item = Optio
         })
 }
 
-/// The namespace of the Lease, asked for if it is not known yet. Everybody may ask who he is (`system:basic-user`).
-/// <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review>
+/// The namespace of the Lease, asked for if it is not known yet.
 async fn known(namespace: &OnceCell<String>, client: &Client) -> Result<String, ClusterError> {
     let ask = async || {
-        let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
-        let (parameters, question) = (PostParams::default(), SelfSubjectReview::default());
-        let user = match reviews.create(&parameters, &question).await {
-            Ok(review) => review.status.and_then(|status| status.user_info?.username),
-            // An API server that does not tell.
-            Err(kube::Error::Api(_)) => None,
-            Err(error) => return Err(ClusterError::from(error)),
-        };
-        let own = user.as_deref().and_then(namespace_of_service_account);
-        Ok(own.unwrap_or(client.default_namespace()).to_owned())
+        let user = inquiry::user(client).await?;
+        let own = user.as_deref().and_then(ServiceAccountName::of_user);
+        Ok(own.map_or_else(|| client.default_namespace().to_owned(), |account| account.namespace))
     };
     namespace.get_or_try_init(ask).await.cloned()
-}
-
-/// The namespace in the user name of a ServiceAccount.
-fn namespace_of_service_account(user: &str) -> Option<&str> {
-    let (namespace, _) = user.strip_prefix("system:serviceaccount:")?.split_once(':')?;
-    Some(namespace)
 }
 
 fn read(object: LeaseObject) -> Lease {
@@ -205,17 +191,4 @@ fn spec(record: &LeaseRecord) -> serde_json::Value {
 /// A Lease that could not be put together.
 fn unbuilt(error: serde_json::Error) -> ClusterError {
     ClusterError::Refused(error.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_service_account_has_its_namespace_in_its_name() {
-        let of = namespace_of_service_account;
-        assert_eq!(of("system:serviceaccount:team:operator"), Some("team"));
-        assert_eq!(of("system:serviceaccount:team"), None);
-        assert_eq!(of("kubernetes-admin"), None);
-    }
 }

@@ -21,7 +21,7 @@ use crate::refresh::schedule::{
 };
 use crate::refresh::status::ended_waiting;
 use crate::secret::{Material, ObservedSecret};
-use crate::spec::{Format, SessionRequest, Spec};
+use crate::spec::{Format, Spec};
 use crate::telemetry::spans;
 
 /// When a resource without credentials counts as being without them, for its place among those of its class.
@@ -77,7 +77,11 @@ impl Cycle {
         let request = AssumeRole {
             role_arn,
             region: spec.region.clone(),
-            session: self.session_request(spec),
+            session: self
+                .context
+                .boundary
+                .tenancy
+                .session_request(&self.resource.key.namespace, spec),
             duration: spec.duration,
         };
         let earliest = earliest_call(self.trigger, self.memory.last_call);
@@ -125,16 +129,6 @@ impl Cycle {
             material: Material::new(&spec.format, session.credentials, logins),
             notes: notes(&ends),
         }))
-    }
-
-    /// The session as it is asked for: with the external id of the namespace, where there is one and the spec gives none.
-    fn session_request(&self, spec: &Spec) -> SessionRequest {
-        let mut session = spec.session.clone();
-        if session.external_id.is_none() {
-            let tenancy = &self.context.boundary.tenancy;
-            session.external_id = tenancy.external_id(&self.resource.key.namespace);
-        }
-        session
     }
 
     /// Waits for the leave to make one call to AWS. Credentials that end meanwhile are shown in the status at that moment.
@@ -193,12 +187,7 @@ impl Cycle {
         request: &AssumeRole,
         web_identity: Option<WebIdentity<'_>>,
     ) -> Failure {
-        let needs_identity = match &error {
-            _ if web_identity.is_some() => false,
-            AwsError::AccessDenied(_) | AwsError::NotPermitted(_) => true,
-            AwsError::NoIdentity(answer) => answer.is_unknown_key(),
-            _ => false,
-        };
+        let needs_identity = web_identity.is_none() && advice::needs_operator(&error);
         let identity = match needs_identity {
             true => self.context.aws.identity().await.ok(),
             false => None,
@@ -215,18 +204,8 @@ impl Cycle {
             web_identity,
             skew,
         };
-        let error = match &identity {
-            Some(operator) => error.in_light_of(request, operator),
-            None => error,
-        };
-        let error = match circumstances.clocks_are_apart() {
-            true => error.with_clocks_apart(),
-            false => error,
-        };
-        Failure::Aws {
-            advice: advice::for_aws(&error, &circumstances),
-            error,
-        }
+        let (error, advice) = advice::advised(error, Some(request), &circumstances);
+        Failure::Aws { error, advice }
     }
 }
 
@@ -251,14 +230,8 @@ pub(super) fn refused(error: AwsError, clock: &dyn Clock) -> Failure {
         skew: skew.unwrap_or_default(),
         ..Circumstances::default()
     };
-    let error = match circumstances.clocks_are_apart() {
-        true => error.with_clocks_apart(),
-        false => error,
-    };
-    Failure::Aws {
-        advice: advice::for_aws(&error, &circumstances),
-        error,
-    }
+    let (error, advice) = advice::advised(error, None, &circumstances);
+    Failure::Aws { error, advice }
 }
 
 /// What was odd about the ends that AWS gave.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use self::denial::{excerpt, for_the_status};
 use self::glob::Glob;
-use crate::api::AWSAssumeRolePolicy;
+use crate::api::{AWSAssumeRolePolicy, AWSAssumeRolePolicySpec};
 use crate::aws::Identity;
 use crate::spec::Spec;
 pub use denial::{Denial, Lack};
@@ -217,6 +217,26 @@ pub struct Policies {
 }
 
 impl Policies {
+    /// Takes down a policy as it was seen last, by what it says or why that could not be read.
+    ///
+    /// # Errors
+    /// Why it cannot be acted on. It is taken down all the same.
+    pub fn insert(&mut self, name: Arc<str>, spec: Result<Box<AWSAssumeRolePolicySpec>, String>) -> Result<(), &str> {
+        self.readable.remove(&name);
+        self.unreadable.remove(&name);
+        let read = spec.and_then(|spec| {
+            let policy = AWSAssumeRolePolicy::new(&name, *spec);
+            Policy::from_api(&policy).map_err(|invalid| invalid.to_string())
+        });
+        match read {
+            Ok(policy) => {
+                self.readable.insert(name, Arc::new(policy));
+                Ok(())
+            }
+            Err(why) => Err(self.unreadable.entry(name).or_insert(why)),
+        }
+    }
+
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -10,13 +10,12 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::labels::LabelWatches;
-use crate::api::AWSAssumeRolePolicy;
 use crate::aws::Identity;
 use crate::cluster::{Cluster, ObservedPolicy, Scope};
 use crate::operator::boundary::Known;
 use crate::operator::supervisor::SupervisorMessage;
 use crate::operator::supervisor::watches::forward;
-use crate::refresh::policy::{Policies, Policy};
+use crate::refresh::policy::Policies;
 
 /// For how long a watch may fail before what it showed is not relied on any more. An API server that is away for that long takes no Secret
 /// either, and one that refuses may have been told so.
@@ -190,17 +189,7 @@ impl BoundaryState {
 /// Takes down a policy as it was seen last.
 pub(super) fn insert(policies: &mut Policies, observed: ObservedPolicy) {
     let ObservedPolicy { name, spec } = observed;
-    policies.readable.remove(&name);
-    policies.unreadable.remove(&name);
-    let read = spec.and_then(|spec| {
-        let policy = AWSAssumeRolePolicy::new(&name, *spec);
-        Policy::from_api(&policy).map_err(|invalid| invalid.to_string())
-    });
-    match read {
-        Ok(policy) => drop(policies.readable.insert(name, Arc::new(policy))),
-        Err(why) => {
-            warn!(policy = &*name, "an AWSAssumeRolePolicy cannot be read: {why}");
-            policies.unreadable.insert(name, why);
-        }
+    if let Err(why) = policies.insert(name.clone(), spec) {
+        warn!(policy = &*name, "an AWSAssumeRolePolicy cannot be read: {why}");
     }
 }

@@ -1,0 +1,296 @@
+//! What every resource needs: a cluster that knows the operator and its kinds, an operator that acts, and an AWS that knows the operator.
+
+use std::fmt;
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::examination::Settings;
+use super::report::Check;
+use crate::aws::sdk::{Caller, EndpointSource};
+use crate::cluster::ClusterError;
+use crate::cluster::crd::published::Published;
+use crate::cluster::inquiry::ServiceAccountName;
+use crate::cluster::lease::LeaseRecord;
+use crate::refresh::advice::{self, CHAINED_SESSION_MAX, Circumstances};
+use crate::refresh::policy::UnlistedNamespaces;
+
+/// How many of the things that a schema lacks are named.
+const LACKING: usize = 8;
+
+/// Of whom a command speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    /// It is made with the ServiceAccount of the operator, as in its pod.
+    Operator(ServiceAccountName),
+    /// It is somebody else's, as on a laptop, and this is the operator's ServiceAccount if that is known.
+    Somebody {
+        /// The user's name, if the API server tells.
+        user: Option<String>,
+        operator: Option<ServiceAccountName>,
+    },
+}
+
+impl Subject {
+    /// Whoever calls AWS.
+    pub(super) fn caller(&self) -> &'static str {
+        match self {
+            Self::Operator(_) => "The operator",
+            Self::Somebody { .. } => "This command",
+        }
+    }
+
+    /// Whoever has the rights that are asked about, and whose ServiceAccount that is if it is not the one that asks.
+    pub(super) fn holder(&self) -> (String, Option<&ServiceAccountName>) {
+        match self {
+            Self::Operator(account) => (format!("ServiceAccount {account}"), None),
+            Self::Somebody {
+                operator: Some(account),
+                ..
+            } => (format!("ServiceAccount {account}"), Some(account)),
+            Self::Somebody { user, .. } => (user.clone().unwrap_or_else(|| "whoever asks".to_owned()), None),
+        }
+    }
+}
+
+pub(super) fn cluster(subject: &Subject) -> Check {
+    const NAME: &str = "cluster";
+    match subject {
+        Subject::Operator(account) => Check::ok(
+            NAME,
+            format!("The API server answers, and knows this as ServiceAccount {account}."),
+        ),
+        Subject::Somebody { user, operator } => {
+            let user = user.as_deref().unwrap_or("somebody whom it does not name");
+            match operator {
+                Some(account) => Check::ok(
+                    NAME,
+                    format!(
+                        "The API server answers, and knows this as {user}. Rights are those of the operator's ServiceAccount {account}; \
+                         what is asked of AWS is asked with this command's own AWS identity."
+                    ),
+                ),
+                None => Check::unknown(
+                    NAME,
+                    format!("The API server answers, and knows this as {user}. Whose ServiceAccount the operator has is not known, so this speaks of {user}."),
+                )
+                .with_advice("Name it with --service-account NAMESPACE/NAME, or run this in the operator's pod with kubectl exec."),
+            }
+        }
+    }
+}
+
+pub(super) fn no_cluster(error: &impl fmt::Display) -> Check {
+    Check::failed(
+        "cluster",
+        error.to_string(),
+        "See to the kubeconfig, or run this in the operator's pod with kubectl exec. What is in the cluster was not looked at.",
+    )
+}
+
+pub(super) fn settings(settings: &Settings, subject: Option<&Subject>) -> Check {
+    const NAME: &str = "settings";
+    let unlisted = match settings.tenancy.unlisted_namespaces {
+        UnlistedNamespaces::Allow => "Allow",
+        UnlistedNamespaces::Deny => "Deny",
+    };
+    let cluster = settings.tenancy.cluster_name.as_deref().unwrap_or("none");
+    let namespaces = match settings.watch_namespaces.as_slice() {
+        [] => "all".to_owned(),
+        some => some.join(","),
+    };
+    let shown = format!("unlisted namespaces {unlisted}, cluster name {cluster}, namespaces {namespaces}");
+    match (settings.of_running_operator, subject) {
+        (true, _) => Check::ok(
+            NAME,
+            format!("Those of the operator that runs here, from its command line and environment: {shown}."),
+        ),
+        (false, Some(Subject::Operator(_))) => {
+            Check::ok(NAME, format!("From the environment and this command's flags: {shown}."))
+        }
+        (false, _) => Check::unknown(
+            NAME,
+            format!("From the environment and this command's flags: {shown}. The operator may have others."),
+        )
+        .with_advice("Give --unlisted-namespaces, --cluster-name and --watch-namespaces as the operator has them."),
+    }
+}
+
+/// How the definition of a kind is, given also the release that it is of, and whether that is a newer one.
+pub(super) fn definition(
+    kind: &str,
+    published: Result<Published, ClusterError>,
+    release: Option<&(String, bool)>,
+) -> Check {
+    const NAME: &str = "definition";
+    let of_release = release.map_or_else(String::new, |(version, _)| format!(", of release {version}"));
+    let command = match kind {
+        "AWSAssumeRole" => "aws-assume-role crd",
+        _ => "aws-assume-role crd policies",
+    };
+    match published {
+        Ok(Published::Complete) => Check::ok(
+            NAME,
+            format!(
+                "{kind} is installed{of_release}, and has all fields and rules of release {}.",
+                version()
+            ),
+        ),
+        Ok(Published::Lacking(_)) if release.is_some_and(|(_, newer)| *newer) => Check::ok(
+            NAME,
+            format!(
+                "{kind} is installed{of_release}, which is newer than this one, {}.",
+                version()
+            ),
+        ),
+        Ok(Published::Lacking(lacking)) => {
+            let more = lacking.len().saturating_sub(LACKING);
+            let more = if more > 0 {
+                format!(" and {more} more")
+            } else {
+                String::new()
+            };
+            let named: Vec<_> = lacking.into_iter().take(LACKING).collect();
+            Check::failed(
+                NAME,
+                format!(
+                    "{kind} is installed{of_release}, and lacks of release {}: {}{more}.",
+                    version(),
+                    named.join(", ")
+                ),
+                format!(
+                    "Bring it up to date with kubectl apply --server-side --force-conflicts: `{command}` prints it."
+                ),
+            )
+        }
+        Ok(Published::NotInstalled) => Check::failed(
+            NAME,
+            format!("The API server does not know {kind}."),
+            format!("Install the definition with kubectl apply --server-side: `{command}` prints it."),
+        ),
+        Err(error) => Check::unknown(NAME, format!("How {kind} is installed is not known: {error}")),
+    }
+}
+
+fn version() -> &'static str {
+    env!("CARGO_PKG_VERSION")
+}
+
+/// Whether somebody acts.
+pub(super) fn leader(lease: (&str, &str), found: Result<Option<LeaseRecord>, ClusterError>, now: Timestamp) -> Check {
+    const NAME: &str = "leader";
+    let lease = format!("Lease {}/{}", lease.0, lease.1);
+    let advice = "See whether the operator's pods run: kubectl get pods, and their log.";
+    let record = match found {
+        Ok(Some(record)) => record,
+        Ok(None) => return Check::failed(NAME, format!("There is no {lease}, so no operator acts by it."), advice),
+        Err(error) => return Check::unknown(NAME, format!("{lease} could not be looked at: {error}")),
+    };
+    let Some((holder, renewed)) = record.holder.as_ref().zip(record.renewed) else {
+        return Check::failed(NAME, format!("Nobody holds {lease}, so no operator acts."), advice);
+    };
+    let age = now.duration_since(renewed);
+    // Its holder's clock may be a little off.
+    let patience = SignedDuration::try_from(record.duration * 2).unwrap_or(SignedDuration::MAX);
+    match age <= patience {
+        true => Check::ok(NAME, format!("{holder} holds {lease}, and acts.")),
+        false => Check::failed(
+            NAME,
+            format!("{holder} holds {lease} and has not renewed it for {} s.", age.as_secs()),
+            advice,
+        ),
+    }
+}
+
+/// What a call to AWS told of the one who made it, by a clock that shows `now`.
+pub(super) fn aws(caller: &Caller, subject: Option<&Subject>, now: Timestamp) -> Vec<Check> {
+    let mut checks = vec![region(caller)];
+    checks.extend(clock(caller, now));
+    checks.extend(identity(caller, subject.map_or("This command", Subject::caller), now));
+    checks
+}
+
+fn region(caller: &Caller) -> Check {
+    const NAME: &str = "aws-region";
+    let endpoint = match (&caller.endpoint, caller.endpoint_source) {
+        (Some(endpoint), EndpointSource::Region) => format!("STS is asked at {endpoint}."),
+        (Some(endpoint), source) => format!("STS is asked at {endpoint}, by {source}."),
+        (None, _) => "STS could not be asked.".to_owned(),
+    };
+    let region = &caller.region;
+    match region.is_known() {
+        true => Check::ok(NAME, format!("{region}, by {}. {endpoint}", region.source)),
+        false => Check::failed(
+            NAME,
+            format!("Nobody names a Region, so it is {region}. {endpoint}"),
+            "Set aws.region in the values of the chart, or AWS_REGION.",
+        ),
+    }
+}
+
+/// How much later it is for AWS.
+pub(super) fn skew(caller: &Caller, now: Timestamp) -> Option<SignedDuration> {
+    let error = caller.identity.as_ref().err();
+    let date = caller.answered.or_else(|| error?.answer().date)?;
+    Some(SignedDuration::from_secs(date.duration_since(now).as_secs()))
+}
+
+fn clock(caller: &Caller, now: Timestamp) -> Option<Check> {
+    const NAME: &str = "clock";
+    let skew = skew(caller, now)?;
+    let circumstances = Circumstances {
+        skew,
+        ..Circumstances::default()
+    };
+    let seconds = skew.as_secs();
+    let shown = match seconds {
+        -5..=5 => "The clock here and AWS's agree.".to_owned(),
+        1.. => format!("The clock here is {seconds} s behind AWS's."),
+        _ => format!("The clock here is {} s ahead of AWS's.", seconds.unsigned_abs()),
+    };
+    Some(match circumstances.clocks_are_apart() {
+        false => Check::ok(NAME, shown),
+        true => Check::failed(NAME, shown, advice::about_clocks(skew)),
+    })
+}
+
+fn identity(caller: &Caller, who: &str, now: Timestamp) -> Vec<Check> {
+    const NAME: &str = "aws-identity";
+    let provider = caller.provider.as_deref();
+    let identity = match &caller.identity {
+        Ok(identity) => identity,
+        Err(error) => {
+            let circumstances = Circumstances {
+                skew: skew(caller, now).unwrap_or_default(),
+                ..Circumstances::default()
+            };
+            let (error, advice) = advice::advised(error.clone(), None, &circumstances);
+            let by = provider.map_or_else(String::new, |provider| {
+                format!(" The credentials are given by {provider}.")
+            });
+            return vec![Check::failed(
+                NAME,
+                format!("{who} is not known to AWS: {error}.{by}"),
+                advice,
+            )];
+        }
+    };
+    let by = provider.unwrap_or("a provider that is not known");
+    let chaining = match identity.is_role_session() {
+        true => format!(
+            "{who} is the session of a role itself, so that the sessions that it assumes last {} s at most (role chaining).",
+            CHAINED_SESSION_MAX.as_secs()
+        ),
+        false => format!("{who} is no session of a role, so that sessions may last as long as their role allows."),
+    };
+    vec![
+        Check::ok(
+            NAME,
+            format!("{who} is {}. Its credentials are given by {by}.", identity.arn),
+        ),
+        Check::ok("aws-chaining", chaining),
+    ]
+}
+
+#[cfg(test)]
+#[path = "surroundings_tests.rs"]
+mod tests;

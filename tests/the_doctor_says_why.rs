@@ -1,0 +1,355 @@
+//! `aws-assume-role doctor`, as it is run in the operator's pod and on a laptop. What it says of an operator that is well, of what is wrong, and
+//! that it changes nothing and shows no credential.
+
+use std::path::Path;
+
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::jiff::SignedDuration;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+
+use support::control_plane::{OPERATOR_NAMESPACE, OPERATOR_SERVICE_ACCOUNT, rendered};
+use support::fixtures::{ACCESS_KEY_ID, NAMESPACE, SECRET_ACCESS_KEY, ecr_spec, map_spec, role_arn, with};
+use support::operator::OperatorCommand;
+use support::strict_aws::http::{HttpServer, clock};
+use support::strict_aws::{Role, StrictAws, open_role};
+use support::wait_for;
+use support::world::{PATIENCE, World};
+
+/// What it printed, and whether it found nothing wrong.
+struct Said {
+    text: String,
+    healthy: bool,
+}
+
+impl Said {
+    fn checks(&self) -> Vec<Value> {
+        let report: Value = serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text));
+        report["checks"].as_array().unwrap().clone()
+    }
+
+    /// The check of that name whose message has that in it.
+    fn check(&self, name: &str, part: &str) -> Value {
+        let checks = self.checks();
+        let mut found = checks.iter().filter(|check| check["name"] == name);
+        let found = found.find(|check| check["message"].as_str().unwrap().contains(part));
+        found
+            .unwrap_or_else(|| panic!("no {name} with {part:?}: {checks:#?}"))
+            .clone()
+    }
+
+    /// The outcome of the only check of that name, and its advice.
+    fn outcome(&self, name: &str) -> (String, String) {
+        let check = self.check(name, "");
+        let text = |field: &str| check[field].as_str().unwrap_or_default().to_owned();
+        (text("outcome"), text("advice"))
+    }
+
+    fn failed(&self) -> Vec<Value> {
+        let mut checks = self.checks();
+        checks.retain(|check| check["outcome"] != "ok");
+        checks
+    }
+}
+
+/// A world whose AWS keeps account of every call.
+async fn strict_world() -> (World, StrictAws, HttpServer) {
+    let world = World::without_operator().await;
+    let aws = StrictAws::new(clock(SignedDuration::ZERO));
+    let server = HttpServer::start(aws.clone()).await;
+    (world, aws, server)
+}
+
+/// The command, for whoever a kubeconfig makes it. It has the environment of the operator.
+fn doctor(kubeconfig: &Path, server: &HttpServer) -> OperatorCommand {
+    OperatorCommand::new(kubeconfig, server.url())
+        .with_access_key(ACCESS_KEY_ID, SECRET_ACCESS_KEY)
+        .env("CLUSTER_NAME", "prod")
+}
+
+/// Asks it, under a name that no other has had.
+fn ask(world: &World, command: OperatorCommand, name: &str, arguments: &[&str]) -> Said {
+    let arguments: Vec<String> = ["doctor"]
+        .iter()
+        .chain(arguments)
+        .map(|word| (*word).to_owned())
+        .collect();
+    let mut process = command.arguments(&arguments).start_as(name, world.folder());
+    let healthy = process.wait().success();
+    let text = process.log();
+    for secret in [ACCESS_KEY_ID, SECRET_ACCESS_KEY, "ASIA"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+    Said { text, healthy }
+}
+
+/// The requests that were made with a token.
+fn requests(world: &World, token: &str) -> Vec<Value> {
+    let mut requests = world.cluster.audit();
+    requests.retain(|request| {
+        let ids = &request["user"]["extra"]["authentication.kubernetes.io/credential-id"];
+        ids.as_array().is_some_and(|ids| ids.iter().any(|id| id == token))
+    });
+    requests
+}
+
+/// The versions of all that the operator and the administrator wrote.
+fn versions(world: &World) -> String {
+    let kinds = "awsassumeroles,awsassumerolepolicies,secrets,serviceaccounts,crd,clusterroles,events.events.k8s.io";
+    let columns = "custom-columns=KIND:.kind,NAME:.metadata.name,VERSION:.metadata.resourceVersion";
+    world
+        .cluster
+        .kubectl_ok(&["get", kinds, "--all-namespaces", "-o", columns])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_an_operator_that_is_well() {
+    let (mut world, aws, server) = strict_world().await;
+    aws.add_role(&role_arn("app"), open_role());
+    aws.add_role(&role_arn("pull"), open_role());
+    let command = world.operator_command_for(server.url()).env("CLUSTER_NAME", "prod");
+    world.run_operator(&command);
+    world.apply("app", &map_spec("app")).unwrap();
+    world.apply("pull", &ecr_spec("pull")).unwrap();
+    world.ready("app").await;
+    world.ready("pull").await;
+    world.operator_ready().await;
+    let secret = world.secret("app").await.unwrap();
+    let before = versions(&world);
+
+    // In the pod.
+    let (kubeconfig, token) = world.cluster.replica_kubeconfig("doctor");
+    let in_pod = || doctor(&kubeconfig, &server);
+    let app = format!("{NAMESPACE}/app");
+    let said = ask(&world, in_pod(), "doctor-text", &[&app]);
+    println!("{}", said.text);
+    assert!(said.healthy, "{}", said.text);
+    let lines: Vec<&str> = said.text.lines().collect();
+    assert!(lines.iter().all(|line| line.starts_with('\u{2713}')), "{}", said.text);
+    for value in secret.data.unwrap().values() {
+        let value = String::from_utf8(value.0.clone()).unwrap();
+        assert!(!said.text.contains(&value), "{}", said.text);
+    }
+    let said = ask(
+        &world,
+        in_pod(),
+        "doctor-json",
+        &["pull", "--namespace", NAMESPACE, "--output=json"],
+    );
+    assert!(said.healthy && said.failed().is_empty(), "{:#?}", said.failed());
+    let account = format!("{OPERATOR_NAMESPACE}/{OPERATOR_SERVICE_ACCOUNT}");
+    said.check("cluster", &account);
+    said.check("leader", "acts");
+    said.check("aws-region", server.url());
+    said.check("aws-identity", "the access key in the environment");
+    said.check("clock", "agree");
+    said.check("session", "k8s:prod:default");
+    said.check("registry", "ecr:GetAuthorizationToken in eu-west-1");
+    said.check("secret", "the resource's own");
+    said.check("status", "Issued");
+    // The chart gives what it asks about, and nothing else.
+    let roles = rendered(&[]);
+    let roles = roles
+        .iter()
+        .filter(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role");
+    let rules: Vec<&Value> = roles.flat_map(|role| role["rules"].as_array().unwrap()).collect();
+    for rule in &rules {
+        let text = |field: &str| rule[field][0].as_str().unwrap_or_default().to_owned();
+        let verbs: Vec<&str> = rule["verbs"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|verb| verb.as_str().unwrap())
+            .collect();
+        let object = match (text("apiGroups").as_str(), text("resources").split_once('/')) {
+            ("", _) => text("resources"),
+            (group, None) => format!("{}.{group}", text("resources")),
+            (group, Some((resource, subresource))) => format!("{resource}.{group}/{subresource}"),
+        };
+        said.check("rights", &format!("may {} {object}", verbs.join(", ")));
+    }
+    let asked = said.checks().iter().filter(|check| check["name"] == "rights").count();
+    assert_eq!(asked, rules.len());
+
+    // A role that no resource names yet.
+    let role = ask(
+        &world,
+        in_pod(),
+        "doctor-role",
+        &[&role_arn("app"), "-n", "team", "-o", "json"],
+    );
+    assert!(role.healthy, "{:#?}", role.failed());
+    role.check("session", "k8s:prod:team");
+
+    // On a laptop.
+    let laptop = ask(
+        &world,
+        doctor(world.cluster.kubeconfig(), &server),
+        "doctor-laptop",
+        &[&app, "-o", "json"],
+    );
+    assert!(laptop.healthy, "{:#?}", laptop.failed());
+    laptop.check("cluster", &format!("the operator's ServiceAccount {account}"));
+    laptop.check("rights", &format!("ServiceAccount {account} may"));
+    laptop.check("aws-identity", "This command is");
+
+    // It changed nothing, and did nothing that could.
+    assert_eq!(versions(&world), before);
+    let requests = requests(&world, &token);
+    assert!(requests.len() > 30, "{}", requests.len());
+    for request in requests {
+        let resource = request["objectRef"]["resource"].as_str().unwrap_or_default();
+        let harmless = match request["verb"].as_str().unwrap() {
+            "get" | "list" => true,
+            "create" => resource.ends_with("reviews"),
+            _ => false,
+        };
+        assert!(harmless, "{request}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_what_is_wrong() {
+    let (world, aws, server) = strict_world().await;
+    let kubeconfig = world.cluster.operator_kubeconfig();
+    let mut number = 0;
+    let mut asked = |change: &dyn Fn(OperatorCommand) -> OperatorCommand, arguments: &[&str]| {
+        number += 1;
+        let arguments = [arguments, &["--namespace", NAMESPACE, "-o", "json"]].concat();
+        let said = ask(
+            &world,
+            change(doctor(&kubeconfig, &server)),
+            &format!("doctor-{number}"),
+            &arguments,
+        );
+        assert!(!said.healthy, "{arguments:?}: {}", said.text);
+        said
+    };
+    let plainly = |command: OperatorCommand| command;
+
+    // Nobody runs it, and a right is missing.
+    let roles = json!([{"op": "remove", "path": "/rules/1"}]).to_string();
+    world.cluster.kubectl_ok(&[
+        "patch",
+        "clusterrole",
+        OPERATOR_SERVICE_ACCOUNT,
+        "--type=json",
+        "--patch",
+        &roles,
+    ]);
+    let account = format!("--as=system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_SERVICE_ACCOUNT}");
+    wait_for("the API server to know the role", PATIENCE, async || {
+        let question = [
+            "auth",
+            "can-i",
+            "patch",
+            "awsassumeroles",
+            "--subresource=status",
+            &account,
+        ];
+        (!world.cluster.kubectl_with(&question, "").status.success()).then_some(())
+    })
+    .await;
+    let said = asked(&plainly, &["absent"]);
+    assert_eq!(said.outcome("leader").0, "failed");
+    assert_eq!(said.outcome("resource").0, "failed");
+    let right = said.check("rights", "may not patch awsassumeroles.pincette.net/status");
+    assert_eq!(right["outcome"], "failed");
+
+    // A trust policy that names somebody else, and one that wants another external ID.
+    let trusting = |principal: &str, id: &str| Role {
+        trust: json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"sts:ExternalId": id}},
+        }]}),
+        ..open_role()
+    };
+    let operator = "arn:aws:iam::123456789012:user/operator";
+    aws.add_role(
+        &role_arn("theirs"),
+        trusting("arn:aws:iam::123456789012:user/other", "k8s:prod:default"),
+    );
+    aws.add_role(&role_arn("apart"), trusting(operator, "k8s:prod:team"));
+    for role in ["theirs", "apart"] {
+        world.apply(role, &map_spec(role)).unwrap();
+        let (outcome, advice) = asked(&plainly, &[role]).outcome("session");
+        assert_eq!(outcome, "failed");
+        for part in ["trust relationship", operator, "must be k8s:prod:default"] {
+            assert!(advice.contains(part), "{role}: {part}: {advice}");
+        }
+    }
+
+    // A session that is too long for the role, or for role chaining.
+    aws.add_role(
+        &role_arn("long"),
+        Role {
+            max_session: 3600,
+            ..open_role()
+        },
+    );
+    world
+        .apply("long", &with(map_spec("long"), &json!({"durationSeconds": 7200})))
+        .unwrap();
+    let (outcome, advice) = asked(&plainly, &["long"]).outcome("session");
+    assert!(
+        outcome == "failed" && advice.contains("maximum session duration"),
+        "{advice}"
+    );
+    let [id, secret, token] = aws.give_session("operator", &[]);
+    let chained = |command: OperatorCommand| command.with_access_key(&id, &secret).env("AWS_SESSION_TOKEN", &token);
+    let said = asked(&chained, &["long"]);
+    let (outcome, advice) = said.outcome("session");
+    assert!(outcome == "failed" && advice.contains("role chaining"), "{advice}");
+    said.check("aws-chaining", "3600 s at most");
+
+    // A role without rights to the registry.
+    aws.add_role(
+        &role_arn("pull"),
+        Role {
+            policies: Vec::new(),
+            ..open_role()
+        },
+    );
+    world.apply("pull", &ecr_spec("pull")).unwrap();
+    let said = asked(&plainly, &["pull"]);
+    assert_eq!(said.outcome("session").0, "ok");
+    let (outcome, advice) = said.outcome("registry");
+    assert!(
+        outcome == "failed" && advice.contains("ecr:GetAuthorizationToken"),
+        "{advice}"
+    );
+
+    // A Secret of somebody else.
+    let secrets: Api<Secret> = Api::namespaced(world.cluster.client(), NAMESPACE);
+    let theirs = serde_json::from_value(json!({"metadata": {"name": "taken"}, "stringData": {"a": "precious"}}));
+    secrets.create(&PostParams::default(), &theirs.unwrap()).await.unwrap();
+    aws.add_role(&role_arn("taken"), open_role());
+    world.apply("taken", &map_spec("taken")).unwrap();
+    let said = asked(&plainly, &["taken"]);
+    assert_eq!(said.outcome("session").0, "ok");
+    let (outcome, advice) = said.outcome("secret");
+    assert!(outcome == "failed" && advice.contains("spec.secretName"), "{advice}");
+    assert!(!said.text.contains("precious"), "{}", said.text);
+
+    // A policy that refuses: then AWS is not asked, as the operator does not ask it.
+    let policy = json!({
+        "apiVersion": "pincette.net/v1alpha1", "kind": "AWSAssumeRolePolicy", "metadata": {"name": "ours"},
+        "spec": {"namespaces": [NAMESPACE], "roles": [role_arn("another")]},
+    });
+    world.cluster.kubectl_with(&["apply", "-f", "-"], &policy.to_string());
+    let before = aws.assumed(&role_arn("taken"));
+    let said = asked(&plainly, &["taken"]);
+    let denied = said.check("policy", "ours");
+    assert_eq!(denied["outcome"], "failed");
+    assert_eq!(said.outcome("session").0, "unknown");
+    assert_eq!(aws.assumed(&role_arn("taken")), before);
+    let unlisted = |command: OperatorCommand| command.env("UNLISTED_NAMESPACES", "Deny");
+    let said = asked(&unlisted, &[&role_arn("taken")]);
+    assert_eq!(said.outcome("policy").0, "failed");
+
+    // An AWS that does not know the key.
+    let stranger = |command: OperatorCommand| command.with_access_key("AKIASTRANGER00000000", "unknown");
+    let said = asked(&stranger, &["taken"]);
+    assert_eq!(said.outcome("aws-identity").0, "failed");
+}
