@@ -70,6 +70,17 @@ impl Check {
         }
     }
 
+    /// Known to be wrong no more.
+    pub(super) fn in_doubt(self) -> Self {
+        match self.outcome {
+            Outcome::Failed => Self {
+                outcome: Outcome::Unknown,
+                ..self
+            },
+            _ => self,
+        }
+    }
+
     /// With what to do about it.
     pub(super) fn with_advice(self, advice: impl Into<String>) -> Self {
         Self {
@@ -99,9 +110,9 @@ impl Report {
         let mut text = String::new();
         for check in &self.checks {
             let (sign, name) = (check.outcome.sign(), check.name);
-            text.push_str(&format!("{sign} {name}: {}\n", on_one_line(&check.message)));
+            text.push_str(&format!("{sign} {name}: {}\n", line(&check.message)));
             if let Some(advice) = &check.advice {
-                text.push_str(&format!("  \u{2192} {}\n", on_one_line(advice)));
+                text.push_str(&format!("  \u{2192} {}\n", line(advice)));
             }
         }
         text
@@ -114,6 +125,12 @@ impl Report {
     pub fn json(&self) -> Result<String, serde_json::Error> {
         serde_json::to_string_pretty(self)
     }
+}
+
+/// A text as one line, whoever wrote it and however many it has.
+fn line(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    on_one_line(&lines.join(" "))
 }
 
 #[cfg(test)]
@@ -136,7 +153,7 @@ mod tests {
     fn each_check_is_a_line_whatever_others_wrote() {
         let text = report().text();
         let expected =
-            "\u{2713} one: fine\n? two: nobody tells\n\u{2717} three: no\\nway \\u{1b}[1m\n  \u{2192} go\\nround\n";
+            "\u{2713} one: fine\n? two: nobody tells\n\u{2717} three: no way \\u{1b}[1m\n  \u{2192} go round\n";
         assert_eq!(text, expected);
     }
 

@@ -100,7 +100,7 @@ pub(super) fn policy(role: &str, namespace: &str, is_open: bool, ruling: &Ruling
 }
 
 pub(super) fn policies_unknown(why: &str) -> Check {
-    Check::unknown(POLICY, format!("The policies could not be listed: {why}"))
+    Check::unknown(POLICY, format!("What the policies say is not known: {why}."))
 }
 
 /// Why AWS is not asked for a session.
@@ -217,7 +217,7 @@ impl Asked<'_> {
         let end = whole_seconds(session.expiration);
         Check::ok(
             SESSION,
-            format!("AWS allows {shown}: until {end}. The credentials were thrown away."),
+            format!("AWS allows {shown}. The session would last until {end}; its credentials were thrown away."),
         )
     }
 

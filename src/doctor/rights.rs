@@ -213,7 +213,7 @@ mod tests {
     use super::super::report::Outcome;
     use super::*;
 
-    fn needs<'a>(watch_namespaces: &'a [String]) -> Needs<'a> {
+    fn needs(watch_namespaces: &[String]) -> Needs<'_> {
         Needs {
             watch_namespaces,
             upgrades_definition: true,

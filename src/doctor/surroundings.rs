@@ -7,6 +7,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::examination::Settings;
 use super::report::Check;
 use crate::aws::sdk::{Caller, EndpointSource};
+use crate::aws::{AwsError, RegionSource};
 use crate::cluster::ClusterError;
 use crate::cluster::crd::published::Published;
 use crate::cluster::inquiry::ServiceAccountName;
@@ -31,11 +32,11 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    /// Whoever calls AWS.
-    pub(super) fn caller(&self) -> &'static str {
+    /// What was found out of the operator. Of somebody else's rights nothing follows.
+    pub(super) fn judged(&self, check: Check) -> Check {
         match self {
-            Self::Operator(_) => "The operator",
-            Self::Somebody { .. } => "This command",
+            Self::Somebody { operator: None, .. } => check.in_doubt(),
+            _ => check,
         }
     }
 
@@ -205,7 +206,9 @@ pub(super) fn leader(lease: (&str, &str), found: Result<Option<LeaseRecord>, Clu
 pub(super) fn aws(caller: &Caller, subject: Option<&Subject>, now: Timestamp) -> Vec<Check> {
     let mut checks = vec![region(caller)];
     checks.extend(clock(caller, now));
-    checks.extend(identity(caller, subject.map_or("This command", Subject::caller), now));
+    let is_operator = matches!(subject, Some(Subject::Operator(_)));
+    let who = if is_operator { "The operator" } else { "This command" };
+    checks.extend(identity(caller, who, is_operator, now));
     checks
 }
 
@@ -217,14 +220,19 @@ fn region(caller: &Caller) -> Check {
         (None, _) => "STS could not be asked.".to_owned(),
     };
     let region = &caller.region;
-    match region.is_known() {
-        true => Check::ok(NAME, format!("{region}, by {}. {endpoint}", region.source)),
-        false => Check::failed(
-            NAME,
-            format!("Nobody names a Region, so it is {region}. {endpoint}"),
-            "Set aws.region in the values of the chart, or AWS_REGION.",
-        ),
-    }
+    let source = match region.source {
+        RegionSource::Environment => "the environment",
+        RegionSource::Profile => "a profile",
+        RegionSource::InstanceMetadata => "instance metadata",
+        RegionSource::Fallback => {
+            return Check::failed(
+                NAME,
+                format!("Nobody names a Region, so it is {region}. {endpoint}"),
+                "Set aws.region in the values of the chart, or AWS_REGION.",
+            );
+        }
+    };
+    Check::ok(NAME, format!("{region}, from {source}. {endpoint}"))
 }
 
 /// How much later it is for AWS.
@@ -244,7 +252,7 @@ fn clock(caller: &Caller, now: Timestamp) -> Option<Check> {
     let seconds = skew.as_secs();
     let shown = match seconds {
         -5..=5 => "The clock here and AWS's agree.".to_owned(),
-        1.. => format!("The clock here is {seconds} s behind AWS's."),
+        6.. => format!("The clock here is {seconds} s behind AWS's."),
         _ => format!("The clock here is {} s ahead of AWS's.", seconds.unsigned_abs()),
     };
     Some(match circumstances.clocks_are_apart() {
@@ -253,7 +261,11 @@ fn clock(caller: &Caller, now: Timestamp) -> Option<Check> {
     })
 }
 
-fn identity(caller: &Caller, who: &str, now: Timestamp) -> Vec<Check> {
+/// What to do for one who has no AWS credentials and is not the operator.
+const ALONE: &str =
+    "Give this command AWS credentials, such as with AWS_PROFILE, or run it in the operator's pod with kubectl exec.";
+
+fn identity(caller: &Caller, who: &str, is_operator: bool, now: Timestamp) -> Vec<Check> {
     const NAME: &str = "aws-identity";
     let provider = caller.provider.as_deref();
     let identity = match &caller.identity {
@@ -264,9 +276,15 @@ fn identity(caller: &Caller, who: &str, now: Timestamp) -> Vec<Check> {
                 ..Circumstances::default()
             };
             let (error, advice) = advice::advised(error.clone(), None, &circumstances);
+            let advice = match &error {
+                AwsError::NoIdentity(answer) if answer.code.is_none() && !is_operator => ALONE.to_owned(),
+                _ => advice,
+            };
             let by = provider.map_or_else(String::new, |provider| {
-                format!(" The credentials are given by {provider}.")
+                format!(" Its credentials are given by {provider}.")
             });
+            let error = error.to_string();
+            let error = error.trim_end_matches('.');
             return vec![Check::failed(
                 NAME,
                 format!("{who} is not known to AWS: {error}.{by}"),
@@ -277,10 +295,12 @@ fn identity(caller: &Caller, who: &str, now: Timestamp) -> Vec<Check> {
     let by = provider.unwrap_or("a provider that is not known");
     let chaining = match identity.is_role_session() {
         true => format!(
-            "{who} is the session of a role itself, so that the sessions that it assumes last {} s at most (role chaining).",
+            "{who} is a role session itself, so the sessions that it assumes last {} s at most (role chaining).",
             CHAINED_SESSION_MAX.as_secs()
         ),
-        false => format!("{who} is no session of a role, so that sessions may last as long as their role allows."),
+        false => format!(
+            "{who} is not a role session, so the sessions that it assumes may last as long as their roles allow."
+        ),
     };
     vec![
         Check::ok(

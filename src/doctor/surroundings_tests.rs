@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::super::report::Outcome;
 use super::*;
 use crate::aws::error::{Answer, Operation};
-use crate::aws::{AwsError, Identity, Region, RegionSource};
+use crate::aws::{Identity, Region};
 use crate::operator::boundary::Tenancy;
 
 fn now() -> Timestamp {
@@ -53,6 +53,9 @@ fn on_a_laptop_it_says_of_whom_it_speaks() {
     assert_eq!(alone.outcome, Outcome::Unknown);
     assert!(alone.advice.unwrap().contains("--service-account"));
     assert_eq!(laptop(None).holder().0, "jane");
+    let refused = || Check::failed("rights", "jane may not", "ask");
+    assert_eq!(laptop(None).judged(refused()).outcome, Outcome::Unknown);
+    assert_eq!(laptop(Some(account())).judged(refused()).outcome, Outcome::Failed);
     assert_eq!(laptop(Some(account())).holder().1, Some(&account()));
 }
 
@@ -136,7 +139,7 @@ fn who_calls_and_by_which_way_is_told() {
     );
     let user = Identity::new("123456789012", "arn:aws:iam::123456789012:user/jane");
     let checks = aws(&caller(Ok(user)), Some(&laptop(None)), now());
-    assert!(of(&checks, "aws-chaining").message.contains("no session of a role"));
+    assert!(of(&checks, "aws-chaining").message.contains("not a role session"));
     assert!(of(&checks, "aws-identity").message.starts_with("This command is"));
 }
 
@@ -172,4 +175,27 @@ fn a_clock_that_is_wrong_is_told_by_a_refusal_too() {
     let identity = of(&checks, "aws-identity");
     assert_eq!(identity.outcome, Outcome::Failed);
     assert!(identity.advice.as_ref().unwrap().contains("clock"), "{identity:?}");
+}
+
+#[test]
+fn without_credentials_a_laptop_needs_other_advice_than_the_operator() {
+    let answer = Answer {
+        operation: Operation::GetCallerIdentity,
+        code: None,
+        message: "no credentials found in chain".to_owned(),
+        request_id: None,
+        retry_after: None,
+        date: None,
+    };
+    let without = Caller {
+        provider: None,
+        answered: None,
+        ..caller(Err(AwsError::NoIdentity(answer)))
+    };
+    let advice = |subject: &Subject| {
+        let checks = aws(&without, Some(subject), now());
+        of(&checks, "aws-identity").advice.clone().unwrap()
+    };
+    assert!(advice(&laptop(None)).contains("AWS_PROFILE"));
+    assert!(advice(&Subject::Operator(account())).contains("Pod Identity"));
 }

@@ -150,7 +150,7 @@ impl InCluster {
         let answers: Vec<_> = answers
             .map(|answer| answer.map_err(|error| error.to_string()))
             .collect();
-        rule.check(&who, &answers)
+        self.subject.judged(rule.check(&who, &answers))
     }
 
     /// What is known of who may have what in a namespace, or why nothing is.

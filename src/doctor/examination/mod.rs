@@ -172,12 +172,17 @@ async fn policy(
 ) -> (Check, bool) {
     let boundary = match cluster.boundary(tenancy, namespace).await {
         Ok(boundary) => boundary,
-        Err(why) => return (resource::policies_unknown(&why), false),
+        Err(why) => {
+            return (
+                resource::policies_unknown(&format!("they cannot be listed: {why}")),
+                false,
+            );
+        }
     };
     let identity = aws.and_then(|at| at.identity.as_ref());
     let Some(ruling) = boundary.rule_by(namespace, spec, identity) else {
         return (
-            resource::policies_unknown("they depend on the operator's account, which is not known"),
+            resource::policies_unknown("it depends on the account of the one who asks, which is not known"),
             false,
         );
     };
