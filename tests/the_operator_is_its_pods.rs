@@ -61,8 +61,21 @@ async fn irsa_and_pod_identity_give_it_to_its_pods() {
         "it needs the other one no more"
     );
     assert_eq!(aws.assumed(&role_arn("irsa")), 1, "and its Secret goes on");
+    says_that_all_is_well(&cluster, "default/agent");
     cluster.all_run_as_they_began().await;
     agent.abort();
+}
+
+/// The doctor, in the operator's own Pod.
+fn says_that_all_is_well(cluster: &Installed, resource: &str) {
+    let deployment = format!("deployment/{OPERATOR_SERVICE_ACCOUNT}");
+    let run = ["exec", "--namespace", OPERATOR_NAMESPACE, &*deployment, "--", "aws-assume-role", "doctor", resource];
+    let output = cluster.world.cluster.kubectl_with(&run, "");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    for name in ["aws-identity", "session", "secret"] {
+        assert!(said.contains(&format!("✓ {name}: ")), "{name}: {said}");
+    }
 }
 
 /// The agent: it gives a session to whoever shows a token of the operator's ServiceAccount for it, of which the API server knows.
