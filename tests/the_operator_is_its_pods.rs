@@ -69,7 +69,16 @@ async fn irsa_and_pod_identity_give_it_to_its_pods() {
 /// The doctor, in the operator's own Pod.
 fn says_that_all_is_well(cluster: &Installed, resource: &str) {
     let deployment = format!("deployment/{OPERATOR_SERVICE_ACCOUNT}");
-    let run = ["exec", "--namespace", OPERATOR_NAMESPACE, &*deployment, "--", "aws-assume-role", "doctor", resource];
+    let run = [
+        "exec",
+        "--namespace",
+        OPERATOR_NAMESPACE,
+        &*deployment,
+        "--",
+        "aws-assume-role",
+        "doctor",
+        resource,
+    ];
     let output = cluster.world.cluster.kubectl_with(&run, "");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}");
