@@ -162,10 +162,12 @@ impl SupervisorState {
 
     /// Rules anew on the resources for which something changed.
     fn rule_on_stale(&mut self, mut changed: impl FnMut(&Arc<str>, &Child, Ruled)) {
-        let stale = std::mem::take(&mut self.boundary.stale);
+        let mut stale = std::mem::take(&mut self.boundary.stale);
         let operator = self.context.aws.known_identity();
-        if operator.is_some() {
+        // Whoever it is, is known to all from now on, and not only to those that are looked at for another reason.
+        if operator.is_some() && operator != self.boundary.operator {
             self.boundary.operator.clone_from(&operator);
+            stale = Stale::All;
         }
         for (uid, child) in &mut self.children {
             if !stale.concerns(child.namespace()) {

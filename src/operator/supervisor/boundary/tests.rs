@@ -230,6 +230,24 @@ fn selecting(roles: &str) -> ObservedPolicy {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_the_operator_is_is_news_for_all_also_if_it_comes_with_other_news() {
+    let running = Running::start().await;
+    running.world.aws.set_anonymous(true);
+    let all = Scope::all();
+    running.world.cluster.list_namespace(&all, namespace("elsewhere", "no"));
+    tell(&running, TenancyEvent::Applied(policy("q", &["team"], &[ANY]))).await;
+    tell(&running, TenancyEvent::Applied(selecting(ANY))).await;
+    running.list(&[named("a", "1")]).await;
+    running.list_secrets(&[]).await;
+    assert_eq!(counted(&running).await, [0, 0, 0, 1], "a role without an account");
+    running.world.aws.set_anonymous(false);
+    let label = TenancyEvent::Applied(namespace("elsewhere", "yes"));
+    running.world.cluster.tell_namespace(&all, label);
+    tokio::time::sleep(REASSESS_AFTER * 2).await;
+    assert_eq!(counted(&running).await, [1, 0, 0, 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn labels_that_are_not_heard_of_any_more_are_doubted_in_their_own_namespace_only() {
     let (one, other) = (Scope::of("one"), Scope::of("other"));
     let mut world = World::over(MemoryCluster::watched(&[one.clone(), other.clone()])).await;
