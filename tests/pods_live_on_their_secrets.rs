@@ -14,9 +14,6 @@ use support::strict_aws::{StrictAws, open_role};
 use support::world::{World, value};
 use support::{root, wait_for};
 
-/// The kubelet's default for how often it looks, half as much again for chance, and something for a busy machine.
-const KUBELET: Duration = Duration::from_secs(120);
-
 /// The access key of the credentials file, whenever it is another one.
 const SAYS_WHEN_IT_CHANGES: &str = r#"
 while :; do
@@ -59,7 +56,7 @@ async fn a_pod_has_its_file_soon_after_a_refresh() {
         let took = cluster.shows("reader", &key).await.duration_since(written);
         let took = Duration::try_from(took).unwrap_or_default();
         println!("from the Secret to the Pod's file: {took:.1?} of an overlap of {overlap:?}");
-        assert!(took < KUBELET && KUBELET < overlap, "{took:?} {overlap:?}");
+        assert!(took < overlap, "{took:?} {overlap:?}");
     }
     cluster.all_run_as_they_began().await;
 }
