@@ -3,20 +3,20 @@
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
-use http::HeaderValue;
-use http::header::ACCEPT;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
-use k8s_openapi::api::events::v1::Event as EventObject;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{DeleteParams, GetParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{PartialObjectMeta, Request};
-use kube::{Api, Client, Resource as _};
+use kube::api::{DeleteParams, GetParams, Patch, PostParams, Preconditions};
+use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::places::Places;
+use super::request::{
+    Metadata, Written, event_request, metadata_only, patch_params, post_params, resource_request, secret_request,
+    unbuilt,
+};
 use super::{
     Cluster, ClusterError, Event, NamespaceEvent, PolicyEvent, Scope, SecretEvent, WatchEvent, event, tenancy, token,
     watch,
@@ -24,7 +24,6 @@ use super::{
 use crate::api::{AWSAssumeRole, AWSAssumeRoleStatus};
 use crate::credentials::{ExposeSecret, ServiceAccountToken};
 use crate::fence::Fence;
-use crate::secret::FIELD_MANAGER;
 use crate::secret::provenance::claimed;
 use crate::secret::{DesiredSecret, ObservedSecret, Repair};
 use crate::spec::names::is_object_name;
@@ -43,8 +42,6 @@ pub struct KubeCluster {
     places: Places,
     scopes: Vec<Scope>,
 }
-
-type Metadata<K> = PartialObjectMeta<K>;
 
 impl KubeCluster {
     /// Uses a client for everything. The instance is named in events. Each call but those of the watches passes the fence.
@@ -139,16 +136,13 @@ impl KubeCluster {
         }
     }
 
-    /// Sends a request and takes no more than metadata for an answer, so that no content of a Secret comes back, and no status that this
-    /// operator cannot read stands in the way.
+    /// Sends a request and takes no more than metadata for an answer.
     async fn send<T: DeserializeOwned>(
         &self,
         namespace: &str,
         request: Result<http::Request<Vec<u8>>, kube::core::request::Error>,
     ) -> Result<T, ClusterError> {
-        let mut request = request.map_err(unbuilt)?;
-        let accept = HeaderValue::from_static("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1");
-        request.headers_mut().insert(ACCEPT, accept);
+        let request = metadata_only(request)?;
         self.places.in_time(namespace, self.client.request(request)).await
     }
 
@@ -180,21 +174,19 @@ impl KubeCluster {
         }
     }
 
-    fn events(&self, resource: &ResourceKey) -> Api<EventObject> {
-        Api::namespaced(self.client.clone(), &resource.namespace)
-    }
-
     async fn post_event(&self, resource: &ResourceKey, event: &Event) -> Result<String, ClusterError> {
         let object = event::object(resource, event, &self.instance, Timestamp::now());
         let name = object.metadata.name.clone().unwrap_or_default();
-        self.events(resource).create(&post_params(), &object).await?;
+        let body = serde_json::to_vec(&object).map_err(unbuilt)?;
+        let request = event_request(resource).create(&post_params(), body);
+        let _: Written = self.client.request(metadata_only(request)?).await?;
         Ok(name)
     }
 
     async fn patch_event(&self, resource: &ResourceKey, name: &str, count: i32) -> Result<(), ClusterError> {
         let patch = Patch::Merge(event::repeated(count, Timestamp::now()));
-        let api = self.events(resource);
-        api.patch_metadata(name, &patch_params(), &patch).await?;
+        let request = event_request(resource).patch(name, &patch_params(), &patch);
+        let _: Written = self.client.request(metadata_only(request)?).await?;
         Ok(())
     }
 
@@ -212,8 +204,8 @@ impl KubeCluster {
         let operations = std::iter::once(identity).chain(version).chain([whole]).collect();
         let patch: Patch<()> = Patch::Json(serde_json::from_value(operations).map_err(unbuilt)?);
         let request = resource_request(resource).patch_subresource("status", &resource.name, &patch_params(), &patch);
-        match self.send::<Metadata<AWSAssumeRole>>(&resource.namespace, request).await {
-            Ok(written) => Ok(ResourceVersion::of(&written.metadata)),
+        match self.send::<Written>(&resource.namespace, request).await {
+            Ok(written) => Ok(ResourceVersion::of(&written.metadata.into())),
             Err(ClusterError::Refused(message)) if message == UNAPPLIED && over.is_some() => {
                 Err(ClusterError::Changed(message))
             }
@@ -343,33 +335,6 @@ impl Cluster for KubeCluster {
         self.places
             .beside(&resource.namespace, self.patch_event(resource, name, count))
             .boxed()
-    }
-}
-
-fn secret_request(namespace: &str) -> Request {
-    Request::new(Secret::url_path(&(), Some(namespace)))
-}
-
-fn resource_request(resource: &ResourceKey) -> Request {
-    Request::new(AWSAssumeRole::url_path(&(), Some(&resource.namespace)))
-}
-
-/// A request that could not be put together. What was to be in it is not said.
-fn unbuilt(_: impl std::error::Error) -> ClusterError {
-    ClusterError::Refused("the request could not be put together".to_owned())
-}
-
-fn post_params() -> PostParams {
-    PostParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PostParams::default()
-    }
-}
-
-fn patch_params() -> PatchParams {
-    PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
     }
 }
 

@@ -13,6 +13,7 @@ pub mod lease;
 mod listening;
 mod nesting;
 mod places;
+mod request;
 mod scope;
 pub mod tenancy;
 mod token;

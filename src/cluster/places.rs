@@ -12,7 +12,10 @@ use crate::fence::Fence;
 /// How long one call may take. The API server ends its own calls after a minute; past half of that another try is worth more.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long the write of an event may take, the wait for a place included. It is worth no more.
+/// How long an event may wait for its place. It is worth no more.
+const EVENT_WAIT: Duration = Duration::from_secs(5);
+
+/// How long its write may take from then on. One bound on both would end most writes under way where many wait, each with its connection.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How many calls are made at the same time. kube speaks HTTP/1.1, which has a connection for each.
@@ -67,19 +70,26 @@ impl Places {
         }
     }
 
-    /// Bounds the write of an event in time, the wait for a place included.
+    /// Bounds the write of an event in time, and before that the wait for a place.
     pub(super) async fn beside<T>(
         &self,
         namespace: &str,
         write: impl Future<Output = Result<T, ClusterError>>,
     ) -> Result<T, ClusterError> {
-        let placed = async {
-            let _own_place = self.namespace_events[drawer(namespace)].acquire().await;
-            let _place = self.events.acquire().await;
+        let places = async {
+            let own_place = self.namespace_events[drawer(namespace)].acquire().await;
+            let place = self.events.acquire().await;
             self.fence.pass().await;
-            write.await
+            (own_place, place)
         };
-        let written = timeout(EVENT_TIMEOUT, placed).await;
+        let waited = timeout(EVENT_WAIT, places).await;
+        let _places = waited.map_err(|_| {
+            let seconds = EVENT_WAIT.as_secs();
+            ClusterError::Unavailable(format!(
+                "too many events wait: none of the places was free within {seconds} s"
+            ))
+        })?;
+        let written = timeout(EVENT_TIMEOUT, write).await;
         written.unwrap_or_else(|_| Err(unanswered(EVENT_TIMEOUT)))
     }
 }
@@ -97,4 +107,42 @@ fn drawer(namespace: &str) -> usize {
 
 fn unanswered(timeout: Duration) -> ClusterError {
     ClusterError::Unavailable(format!("no answer within {} s", timeout.as_secs()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::join_all;
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn where_more_events_wait_than_can_be_written_those_under_way_are_not_given_up() {
+        let places = Places::new(Fence::open());
+        let begun = AtomicUsize::new(0);
+        let write = async || {
+            begun.fetch_add(1, Ordering::Relaxed);
+            sleep(Duration::from_millis(260)).await;
+            Ok(())
+        };
+        let namespaces: Vec<_> = (0..500).map(|number| format!("namespace-{}", number % 50)).collect();
+        let writes = namespaces.iter().map(|namespace| places.beside(namespace, write()));
+        let written = join_all(writes).await.iter().filter(|result| result.is_ok()).count();
+        // What eight places let through until the wait is over.
+        assert_eq!(written, EVENT_CONCURRENCY * 20);
+        assert_eq!(begun.load(Ordering::Relaxed), written);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_is_worth_so_much_time_and_no_more() {
+        let places = Places::new(Fence::open());
+        let started = Instant::now();
+        let written = places
+            .beside("team", std::future::pending::<Result<(), ClusterError>>())
+            .await;
+        assert!(matches!(written, Err(ClusterError::Unavailable(_))), "{written:?}");
+        assert_eq!(started.elapsed(), EVENT_TIMEOUT);
+    }
 }

@@ -9,11 +9,12 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Metadata, Subscriber, subscriber::Interest};
+use tracing::{Event, Level, Metadata, Subscriber, subscriber::Interest};
 use tracing_subscriber::Layer;
+use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::fmt::format::{DefaultFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -43,11 +44,21 @@ pub(super) fn layer<S>(format: LogFormat) -> impl Layer<S>
 where
     S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
 {
-    let wanted = env::var("RUST_LOG").unwrap_or_default();
+    lines(format, &env::var("RUST_LOG").unwrap_or_default(), std::io::stdout)
+}
+
+fn lines<S, W>(format: LogFormat, wanted: &str, writer: W) -> impl Layer<S> + use<S, W>
+where
+    S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
     tracing_subscriber::fmt::layer()
         .with_ansi(false)
+        .fmt_fields(Nothing)
         .event_format(Lines(format))
-        .with_filter(levels(&wanted).or(filter_fn(is_own_span)))
+        .with_writer(writer)
+        .with_filter(levels(wanted).or(filter_fn(is_root)))
+        .with_filter(filter_fn(|metadata| metadata.is_event() || is_root(metadata)))
         .with_filter(NothingThatQuotes)
 }
 
@@ -66,9 +77,10 @@ fn levels(wanted: &str) -> Targets {
     levels.unwrap_or_else(|_| Targets::new().with_default(DEFAULT_LEVEL))
 }
 
-/// Whether it is a span of this crate. Those are always known, for a line to tell whose it is, whatever part of the crate it comes from.
-fn is_own_span(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && is_own(metadata)
+/// Whether it is one of the spans of this crate that say whose they are, which have the level of an error. Those are always known, for a line to
+/// tell whose it is, whatever part of the crate it comes from. The spans below them are for traces alone, and cost something.
+fn is_root(metadata: &Metadata<'_>) -> bool {
+    metadata.is_span() && *metadata.level() == Level::ERROR && is_own(metadata)
 }
 
 /// Lets no line through that may quote what went over the wire.
@@ -93,6 +105,15 @@ impl<S> Filter<S> for NothingThatQuotes {
     }
 }
 
+/// Writes the attributes of spans into no line, and so need not put them into words.
+struct Nothing;
+
+impl<'writer> FormatFields<'writer> for Nothing {
+    fn format_fields<R: RecordFields>(&self, _: Writer<'writer>, _: R) -> fmt::Result {
+        Ok(())
+    }
+}
+
 /// Writes a line in one form or the other. Of the spans around it only whose they are is told, not their attributes.
 struct Lines(LogFormat);
 
@@ -111,7 +132,7 @@ where
             LogFormat::Human => {
                 write!(writer, "{now:.6} {:>5} {}: ", metadata.level(), metadata.target())?;
                 let mut fields = String::new();
-                context.format_fields(Writer::new(&mut fields), event)?;
+                DefaultFields::new().format_fields(Writer::new(&mut fields), event)?;
                 writer.write_str(&on_one_line(&fields))?;
                 if let Some(subject) = subject {
                     write!(writer, " namespace={:?} name={:?}", subject.namespace, subject.name)?;
@@ -202,12 +223,7 @@ mod tests {
     fn written(format: LogFormat, filter: &str, work: impl FnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();
-        let layer = tracing_subscriber::fmt::layer()
-            .with_ansi(false)
-            .event_format(Lines(format))
-            .with_writer(move || writer.clone())
-            .with_filter(levels(filter).or(filter_fn(is_own_span)))
-            .with_filter(NothingThatQuotes);
+        let layer = lines(format, filter, move || writer.clone());
         tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), work);
         String::from_utf8(written.0.lock().unwrap().clone()).unwrap()
     }
