@@ -9,13 +9,13 @@ use k8s_openapi::jiff::Timestamp;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
-use tracing::{Event, Level, Metadata, Subscriber, subscriber::Interest};
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::field::RecordFields;
-use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::fmt::format::{DefaultFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::layer::{Context, Filter};
+use tracing_subscriber::layer::Filter;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::is_own;
@@ -57,9 +57,23 @@ where
         .fmt_fields(Nothing)
         .event_format(Lines(format))
         .with_writer(writer)
-        .with_filter(levels(wanted).or(filter_fn(is_root)))
-        .with_filter(filter_fn(|metadata| metadata.is_event() || is_root(metadata)))
-        .with_filter(NothingThatQuotes)
+        .with_filter(wanted_only(levels(wanted)))
+}
+
+/// One filter for all that is asked of a line or a span: of several that disagree, each would be asked anew every time.
+fn wanted_only<S>(levels: Targets) -> impl Filter<S> {
+    let most = Filter::<S>::max_level_hint(&levels).unwrap_or(LevelFilter::TRACE);
+    let is_wanted = move |metadata: &Metadata<'_>| match metadata.is_span() {
+        true => is_root(metadata),
+        false => quotes_nothing(metadata) && levels.would_enable(metadata.target(), metadata.level()),
+    };
+    // Roots are known whatever is wanted.
+    filter_fn(is_wanted).with_max_level_hint(most.max(LevelFilter::ERROR))
+}
+
+/// Whether it is no line that may quote what went over the wire.
+fn quotes_nothing(metadata: &Metadata<'_>) -> bool {
+    is_own(metadata) || *metadata.level() <= OTHERS_MAX
 }
 
 /// What `RUST_LOG` asks for: a level for everything, `target=level` for a part of it, several with commas between them. Its other form, which
@@ -77,32 +91,10 @@ fn levels(wanted: &str) -> Targets {
     levels.unwrap_or_else(|_| Targets::new().with_default(DEFAULT_LEVEL))
 }
 
-/// Whether it is one of the spans of this crate that say whose they are, which have the level of an error. Those are always known, for a line to
+/// Whether a span is one of this crate's that say whose they are, which have the level of an error. Those are always known, for a line to
 /// tell whose it is, whatever part of the crate it comes from. The spans below them are for traces alone, and cost something.
 fn is_root(metadata: &Metadata<'_>) -> bool {
-    metadata.is_span() && *metadata.level() == Level::ERROR && is_own(metadata)
-}
-
-/// Lets no line through that may quote what went over the wire.
-struct NothingThatQuotes;
-
-impl NothingThatQuotes {
-    fn allows(metadata: &Metadata<'_>) -> bool {
-        is_own(metadata) || *metadata.level() <= OTHERS_MAX
-    }
-}
-
-impl<S> Filter<S> for NothingThatQuotes {
-    fn enabled(&self, metadata: &Metadata<'_>, _: &Context<'_, S>) -> bool {
-        Self::allows(metadata)
-    }
-
-    fn callsite_enabled(&self, metadata: &'static Metadata<'static>) -> Interest {
-        match Self::allows(metadata) {
-            true => Interest::always(),
-            false => Interest::never(),
-        }
-    }
+    *metadata.level() == Level::ERROR && is_own(metadata)
 }
 
 /// Writes the attributes of spans into no line, and so need not put them into words.
