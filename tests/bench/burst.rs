@@ -11,9 +11,19 @@ use crate::table::{Table, Unit, grouped};
 use crate::watches::Watch;
 use crate::{processes, progress, standing};
 
-/// How long the bare writes of a burst take, by its size.
+/// What the bare writes of a burst take, by its size.
 #[derive(Default)]
-pub struct Floors(BTreeMap<usize, Duration>);
+pub struct Floors(BTreeMap<usize, Floor>);
+
+/// What the bare writes of a burst take.
+#[derive(Clone, Copy, Default)]
+struct Floor {
+    time: Duration,
+    /// The processor that the control plane used meanwhile.
+    cluster: Duration,
+    /// The processor that this benchmark used, by whose hand they are.
+    hand: Duration,
+}
 
 /// How many are written by hand before anything is measured, so that the API server and the connections to it are warm.
 const WARM_UP_BY_HAND: usize = 200;
@@ -30,10 +40,12 @@ pub async fn floors(subject: &Subject, settings: &Settings) -> Floors {
     let mut floors = BTreeMap::new();
     let mut begin = WARM_UP_BY_HAND;
     for size in [SMALL_BURST, settings.resources] {
-        let took = hand.write_all(begin..begin + size).await;
+        let others = ground.others();
+        let time = hand.write_all(begin..begin + size).await;
+        let [cluster, hand] = used(others, ground.others());
         begin += size;
-        progress(&format!("{size} by hand took {:.1} s", took.as_secs_f64()));
-        floors.insert(size, took);
+        progress(&format!("{size} by hand took {:.1} s", time.as_secs_f64()));
+        floors.insert(size, Floor { time, cluster, hand });
     }
     Floors(floors)
 }
@@ -42,9 +54,23 @@ impl Floors {
     /// Puts the time of a burst into the table.
     pub fn put(&self, table: &mut Table, column: usize, size: usize, took: Duration) {
         let what = format!("{} at once, all Ready", grouped(size as f64));
-        let floor = self.0.get(&size).map_or(0.0, Duration::as_secs_f64);
-        table.put_beside(column, &what, Unit::Seconds, took.as_secs_f64(), floor);
+        table.put_beside(
+            column,
+            &what,
+            Unit::Seconds,
+            took.as_secs_f64(),
+            self.of(size).time.as_secs_f64(),
+        );
     }
+
+    fn of(&self, size: usize) -> Floor {
+        self.0.get(&size).copied().unwrap_or_default()
+    }
+}
+
+/// What the others used of a processor between two looks at them.
+fn used(before: [Duration; 2], after: [Duration; 2]) -> [Duration; 2] {
+    [0, 1].map(|index| after[index].saturating_sub(before[index]))
 }
 
 /// The large burst on new ground, and what follows from so many.
@@ -79,16 +105,18 @@ pub async fn measure(
     progress(&format!("{many} are made"));
     let took = ready.number(WARM_UP + size).await - started;
     let processor = processes::processor(ground.pid()) - processor;
-    let [cluster, bench] = [0, 1].map(|index| ground.others()[index] - others[index]);
+    let [cluster, bench] = used(others, ground.others());
     floors.put(table, column, size, took);
-    let meanwhile = |who: &str| format!("processor meanwhile, {who}");
-    for (who, used) in [
-        ("operator", processor),
-        ("API server and etcd", cluster),
-        ("this benchmark and its AWS", bench),
+    let floor = floors.of(size);
+    for (who, used, floor) in [
+        ("operator", processor, floor.hand),
+        ("API server and etcd", cluster, floor.cluster),
     ] {
-        table.put(column, &meanwhile(who), Unit::Seconds, used.as_secs_f64());
+        let what = format!("processor meanwhile, {who}");
+        table.put_beside(column, &what, Unit::Seconds, used.as_secs_f64(), floor.as_secs_f64());
     }
+    let what = "processor meanwhile, this benchmark and its AWS";
+    table.put(column, what, Unit::Seconds, bench.as_secs_f64());
     let (all_calls, all_throttled) = ground.assumed();
     let (calls, throttled) = (all_calls - calls, all_throttled - throttled);
     let what = format!("STS calls for {many}");
