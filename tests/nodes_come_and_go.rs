@@ -35,7 +35,7 @@ async fn a_node_is_drained_and_the_operator_upgraded_without_a_gap() {
         aws.add_role(&role_arn(name), open_role());
     }
     let server = HttpServer::start(aws.clone()).await;
-    let cluster = Installed::without_operator(Settings::default(), Some(&server)).await;
+    let mut cluster = Installed::without_operator(Settings::default(), Some(&server)).await;
     let second = cluster.another_node("node-2", &server).await;
     cluster.install(&Identity::AccessKey, &[]);
     assert_eq!(nodes(&cluster).await, ["node-1", "node-2"], "a replica on each");
@@ -74,6 +74,9 @@ async fn a_node_is_drained_and_the_operator_upgraded_without_a_gap() {
     watched.abort();
     let replicas = json!(cluster.replicas().await.len());
     assert_eq!(replicas, json!(2));
+
+    // The Pods go with their node, whatever becomes of whoever started it.
+    cluster.node.is_killed().await;
 }
 
 fn since(started: Timestamp) -> Duration {

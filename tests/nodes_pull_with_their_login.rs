@@ -1,5 +1,8 @@
-//! A node pulls from a registry that lets in as ECR does, with the Secret that a Pod names, and not without it.
+//! A node pulls from a registry that lets in as ECR does, with the Secret that a Pod names, and not without it. So do the programs that move
+//! images about.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -11,6 +14,7 @@ use support::certificates::Authority;
 use support::fixtures::{NAMESPACE, ecr_spec, role_arn, with};
 use support::node::installed::{Installed, PATIENCE};
 use support::node::{self, BUSYBOX, Settings};
+use support::part;
 use support::registry::{HOST, Registry};
 use support::strict_aws::http::HttpServer;
 use support::strict_aws::{StrictAws, open_role};
@@ -44,6 +48,16 @@ async fn a_node_pulls_what_the_login_opens() {
     let old = password(&cluster, "app").await;
     login(&cluster, "old", &old);
     login(&cluster, "confined", &password(&cluster, "other").await);
+
+    for program in ["skopeo", "crane"] {
+        let pull = |login| pulls(&cluster, program, login, &certificate);
+        pull("app").await.expect(program);
+        let refusal = pull("other").await.expect_err(program);
+        assert!(
+            refusal.contains("401") || refusal.contains("authentication required"),
+            "{program}: {refusal}"
+        );
+    }
 
     pod(&cluster, "with", Some("app"));
     becomes(&cluster, "with", |status| status["phase"] == "Running").await;
@@ -84,6 +98,39 @@ fn login(cluster: &Installed, name: &str, password: &str) {
         "type": "kubernetes.io/dockerconfigjson",
         "stringData": {".dockerconfigjson": config.to_string()},
     }));
+}
+
+/// What a program on the node that is given a Secret as Docker's configuration has to say instead of the image's manifest, if it does not get that.
+async fn pulls(cluster: &Installed, program: &str, secret: &str, certificate: &Path) -> Result<(), String> {
+    let folder = cluster.world.folder().join(format!("{program}-{secret}"));
+    fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("config.json");
+    let config = value(&cluster.world.secret(secret).await.unwrap(), ".dockerconfigjson");
+    fs::write(&file, config).unwrap();
+    let mut command = match program {
+        "skopeo" => {
+            let mut command = cluster.node.command(program);
+            command.args(["inspect", "--raw", "--authfile"]).arg(&file);
+            command.arg(format!("docker://{HOST}/team/app:1"));
+            command
+        }
+        _ => {
+            let mut command = cluster.node.command(&part(program).display().to_string());
+            command.args(["manifest", &format!("{HOST}/team/app:1")]);
+            command
+        }
+    };
+    let output = command
+        .env("DOCKER_CONFIG", &folder)
+        .env("SSL_CERT_FILE", certificate)
+        .output();
+    let output = output.unwrap();
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+    }
+    let manifest: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(manifest["schemaVersion"], 2, "{program}");
+    Ok(())
 }
 
 /// A Pod whose image is pulled, whether the node has it or not.

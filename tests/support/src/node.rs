@@ -189,6 +189,44 @@ impl Node {
         fs::read_to_string(self.folder.join("kubelet.log")).unwrap_or_default()
     }
 
+    /// Kills the one who runs it, who cannot clean up then, and waits until there is none of its processes any more, and no network interface.
+    pub async fn is_killed(&mut self) {
+        let runner = self.process.pid();
+        let namespace = fs::read_link(format!("/proc/{}/ns/pid", self.init)).unwrap();
+        let left = || {
+            let group = format!("*/aws-assume-role-node-{runner}/*");
+            let mut find = Command::new("find");
+            find.args([
+                "/sys/fs/cgroup",
+                "-path",
+                &group,
+                "-name",
+                "cgroup.procs",
+                "-exec",
+                "cat",
+                "{}",
+                "+",
+            ]);
+            let contained = String::from_utf8_lossy(&find.output().unwrap().stdout).lines().count();
+            let processes = fs::read_dir("/proc").unwrap().flatten();
+            let processes = processes
+                .filter(|process| fs::read_link(process.path().join("ns/pid")).is_ok_and(|found| found == namespace))
+                .count();
+            let link = Path::new("/sys/class/net").join(format!("aarnode{runner}"));
+            (contained, processes, link.exists())
+        };
+        let (contained, processes, link) = left();
+        assert!(contained > 0 && processes > 0 && link, "{contained} {processes} {link}");
+        // They are this process's, and would keep the network.
+        self.doors.clear();
+        self.process.signal("KILL");
+        self.process.wait();
+        wait_for("nothing to be left of a node", PATIENCE, async || {
+            (left() == (0, 0, false)).then_some(())
+        })
+        .await;
+    }
+
     async fn ready(&mut self, cluster: &ControlPlane) {
         let nodes: Api<Registered> = Api::all(cluster.client());
         wait_for(&format!("{} to be ready", self.name), PATIENCE, async || {
