@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -50,13 +51,16 @@ async fn a_node_pulls_what_the_login_opens() {
     login(&cluster, "confined", &password(&cluster, "other").await);
 
     for program in ["skopeo", "crane"] {
+        if program == "skopeo" && !here(program) {
+            eprintln!("{program} with a login is LEFT OUT: it is missing (Debian: apt-get install {program})");
+            continue;
+        }
         let pull = |login| pulls(&cluster, program, login, &certificate);
         pull("app").await.expect(program);
+        // Some present the login for all of the host, which is of no use to them.
         let refusal = pull("other").await.expect_err(program);
-        assert!(
-            refusal.contains("401") || refusal.contains("authentication required"),
-            "{program}: {refusal}"
-        );
+        let words = ["401", "403", "authentication required"];
+        assert!(words.iter().any(|word| refusal.contains(word)), "{program}: {refusal}");
     }
 
     pod(&cluster, "with", Some("app"));
@@ -98,6 +102,10 @@ fn login(cluster: &Installed, name: &str, password: &str) {
         "type": "kubernetes.io/dockerconfigjson",
         "stringData": {".dockerconfigjson": config.to_string()},
     }));
+}
+
+fn here(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
 }
 
 /// What a program on the node that is given a Secret as Docker's configuration has to say instead of the image's manifest, if it does not get that.
