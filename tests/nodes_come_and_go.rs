@@ -76,7 +76,7 @@ async fn a_node_is_drained_and_the_operator_upgraded_without_a_gap() {
     assert_eq!(replicas, json!(2));
 
     // The Pods go with their node, whatever becomes of whoever started it.
-    cluster.node.is_killed().await;
+    cluster.node.kill().await;
 }
 
 fn since(started: Timestamp) -> Duration {

@@ -51,14 +51,14 @@ async fn a_node_pulls_what_the_login_opens() {
     login(&cluster, "confined", &password(&cluster, "other").await);
 
     for program in ["skopeo", "crane"] {
-        if program == "skopeo" && !here(program) {
+        if program == "skopeo" && !is_installed(program) {
             eprintln!("{program} with a login is LEFT OUT: it is missing (Debian: apt-get install {program})");
             continue;
         }
-        let pull = |login| pulls(&cluster, program, login, &certificate);
-        pull("app").await.expect(program);
+        let read = |login| read_manifest(&cluster, program, login, &certificate);
+        read("app").await.expect(program);
         // Some present the login for all of the host, which is of no use to them.
-        let refusal = pull("other").await.expect_err(program);
+        let refusal = read("other").await.expect_err(program);
         let words = ["401", "403", "authentication required"];
         assert!(words.iter().any(|word| refusal.contains(word)), "{program}: {refusal}");
     }
@@ -104,12 +104,12 @@ fn login(cluster: &Installed, name: &str, password: &str) {
     }));
 }
 
-fn here(program: &str) -> bool {
+fn is_installed(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
 
-/// What a program on the node that is given a Secret as Docker's configuration has to say instead of the image's manifest, if it does not get that.
-async fn pulls(cluster: &Installed, program: &str, secret: &str, certificate: &Path) -> Result<(), String> {
+/// Reads the image's manifest on the node by a program that is given a Secret as Docker's configuration. An error is what the program printed.
+async fn read_manifest(cluster: &Installed, program: &str, secret: &str, certificate: &Path) -> Result<(), String> {
     let folder = cluster.world.folder().join(format!("{program}-{secret}"));
     fs::create_dir_all(&folder).unwrap();
     let file = folder.join("config.json");

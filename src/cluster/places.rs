@@ -85,9 +85,7 @@ impl Places {
         let waited = timeout(EVENT_WAIT, places).await;
         let _places = waited.map_err(|_| {
             let seconds = EVENT_WAIT.as_secs();
-            ClusterError::Unavailable(format!(
-                "too many events wait: none of the places was free within {seconds} s"
-            ))
+            ClusterError::Unavailable(format!("its turn did not come within {seconds} s"))
         })?;
         let written = timeout(EVENT_TIMEOUT, write).await;
         written.unwrap_or_else(|_| Err(unanswered(EVENT_TIMEOUT)))

@@ -190,7 +190,7 @@ impl Node {
     }
 
     /// Kills the one who runs it, who cannot clean up then, and waits until there is none of its processes any more, and no network interface.
-    pub async fn is_killed(&mut self) {
+    pub async fn kill(&mut self) {
         let runner = self.process.pid();
         let namespace = fs::read_link(format!("/proc/{}/ns/pid", self.init)).unwrap();
         let left = || {
