@@ -23,7 +23,8 @@ one release in a namespace. No namespace has a dot in its name, so no two names 
 {{- end }}
 {{- $names := list }}
 {{- range $namespaces }}
-{{- $name := toString . }}
+{{- /* A name of digits alone is a number for YAML, and a long one would be written with an exponent. */}}
+{{- $name := kindIs "float64" . | ternary (printf "%.0f" .) (toString .) }}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name) }}
 {{- fail (printf "watchNamespaces: %q is not the name of a namespace. Patterns are not supported: name each namespace" $name) }}
 {{- end }}
@@ -36,7 +37,7 @@ one release in a namespace. No namespace has a dot in its name, so no two names 
 {{- define "aws-assume-role.subjects" -}}
 - kind: ServiceAccount
   name: {{ include "aws-assume-role.name" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ .Release.Namespace | quote }}
 {{- end }}
 
 {{/* What the operator does in the namespaces that it serves. */}}
@@ -125,10 +126,11 @@ apps.kubernetes.io/name: {{ include "aws-assume-role.name" . }}
 {{- define "aws-assume-role.labels" -}}
 {{ include "aws-assume-role.selector" . }}
 app.kubernetes.io/name: aws-assume-role
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- /* A label has no plus sign, and a version may have one. */}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | quote }}
 {{- end }}
 
 {{- define "aws-assume-role.image" -}}
