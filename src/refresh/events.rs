@@ -144,7 +144,7 @@ pub fn event_of(previous: &AWSAssumeRoleStatus, outcome: &Outcome, secret_name: 
             EventReason::SecretRepaired,
             format!("Secret {secret_name} was edited beside its credentials. It is as it should be again."),
         ),
-        Outcome::Issued { .. } | Outcome::Repaired(..) | Outcome::Kept(_) | Outcome::Suspended => return None,
+        Outcome::Issued { .. } | Outcome::Repaired(..) | Outcome::Kept(_) | Outcome::Suspended(_) => return None,
         // These pass by themselves, at once.
         Outcome::Failed(Failure::Stopping(_) | Failure::SecretTerminating(_) | Failure::NamespaceTerminating) => {
             return None;
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(repaired(RepairReason::Edited), Some("SecretRepaired"));
         assert_eq!(repaired(RepairReason::SpecChanged), None);
         assert_eq!(reason(&status(0), &Outcome::Kept(VALIDITY)), None);
-        assert_eq!(reason(&status(0), &Outcome::Suspended), None);
+        assert_eq!(reason(&status(0), &Outcome::Suspended(None)), None);
         assert_eq!(reason(&new, &conflict()), Some("SecretConflict"));
         let terminating = Outcome::Failed(Failure::SecretTerminating("s".into()));
         assert_eq!(reason(&new, &terminating), None);

@@ -38,8 +38,8 @@ pub enum Outcome {
     Kept(Validity),
     /// The same, but something else on the Secret was put right.
     Repaired(Validity, RepairReason),
-    /// The spec says not to refresh.
-    Suspended,
+    /// The spec says not to refresh. With the moment when the credentials end that a policy has withdrawn, if there are such.
+    Suspended(Option<Timestamp>),
     /// Nothing was written, or not all of it.
     Failed(Failure),
 }
@@ -52,7 +52,7 @@ impl Outcome {
             Self::Issued { .. } => "issued",
             Self::Kept(_) => "kept",
             Self::Repaired(..) => "repaired",
-            Self::Suspended => "suspended",
+            Self::Suspended(_) => "suspended",
             // Nothing went wrong.
             Self::Failed(Failure::Stopping(_)) => "aborted",
             Self::Failed(_) => "failed",
@@ -65,7 +65,7 @@ impl Outcome {
         match self {
             Self::Issued { why, .. } => Some(why.into()),
             Self::Repaired(_, why) => Some(why.into()),
-            Self::Kept(_) | Self::Suspended | Self::Failed(_) => None,
+            Self::Kept(_) | Self::Suspended(_) | Self::Failed(_) => None,
         }
     }
 
@@ -74,7 +74,7 @@ impl Outcome {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Issued { .. } | Self::Kept(_) | Self::Repaired(..) => Reason::Issued,
-            Self::Suspended => Reason::Suspended,
+            Self::Suspended(_) => Reason::Suspended,
             Self::Failed(failure) => failure.reason(),
         }
     }

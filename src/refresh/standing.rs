@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::outcome::Outcome;
+use super::outcome::{Failure, Outcome};
 use super::plan::due_of;
 use super::schedule::Validity;
 use crate::api::{AWSAssumeRoleStatus, Phase};
@@ -23,6 +23,8 @@ pub struct Standing {
     pub due: Option<Timestamp>,
     /// Failed attempts in a row.
     pub failures: u32,
+    /// Whether the policies refused the role in the last cycle, if that came so far.
+    pub refused: Option<bool>,
 }
 
 /// The states of a resource.
@@ -78,6 +80,7 @@ impl Standing {
             due: None,
             // Who does not try does not fail.
             failures: failures.filter(|_| !suspended).unwrap_or_default(),
+            refused: None,
         }
     }
 
@@ -92,10 +95,19 @@ impl Standing {
         let standing = Self::of_status(status);
         let due = match outcome {
             Outcome::Issued { .. } | Outcome::Kept(_) | Outcome::Repaired(..) => next,
-            Outcome::Suspended => None,
+            Outcome::Suspended(_) => None,
             Outcome::Failed(_) => standing.due_by(resource),
         };
-        Self { due, ..standing }
+        let refused = match outcome {
+            Outcome::Issued { .. } | Outcome::Kept(_) | Outcome::Repaired(..) => Some(false),
+            Outcome::Failed(Failure::PolicyDenied { .. }) => Some(true),
+            Outcome::Suspended(_) | Outcome::Failed(_) => None,
+        };
+        Self {
+            due,
+            refused,
+            ..standing
+        }
     }
 
     /// The state at a moment: credentials end also while nobody looks.
@@ -118,7 +130,6 @@ impl Standing {
 mod tests {
     use super::*;
     use crate::api::{AWSAssumeRole, Condition};
-    use crate::refresh::outcome::Failure;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn at(seconds: i64) -> Timestamp {
@@ -216,7 +227,7 @@ mod tests {
             let due = Standing::after(&map(overlap, false), &failing, &failed, Some(at(895))).due;
             assert!(due.unwrap() <= at(latest), "{due:?}");
         }
-        let suspended = Standing::after(&map(300, true), &issued, &Outcome::Suspended, Some(at(900)));
+        let suspended = Standing::after(&map(300, true), &issued, &Outcome::Suspended(None), Some(at(900)));
         assert_eq!(suspended.due, None);
     }
 }

@@ -71,11 +71,11 @@ pub fn judge(
             let next = next_of(facts, *validity);
             (with_next(status, next), next)
         }
-        Outcome::Suspended => {
+        Outcome::Suspended(withdrawn_until) => {
             let valid = facts.current_expiration.filter(|end| *end > facts.now);
             let status = suspended(previous, facts, valid);
-            // The end of what is held is told when it comes.
-            (status, valid)
+            // The end of what is held is told when it comes, and what was withdrawn is taken away then.
+            (status, valid.or(*withdrawn_until))
         }
         Outcome::Failed(failure) => {
             let failures = previous.failures_of_generation(facts.generation).saturating_add(1);

@@ -244,13 +244,13 @@ fn an_overlap_that_is_too_short_is_warned_of() {
 #[test]
 fn suspension_says_what_is_held_and_wakes_at_its_end() {
     let (status, _) = judged(&AWSAssumeRoleStatus::default(), at(1), Some(at(900)), &issued());
-    let (held, next) = judged(&status, at(10), Some(at(900)), &Outcome::Suspended);
+    let (held, next) = judged(&status, at(10), Some(at(900)), &Outcome::Suspended(None));
     assert_eq!(shown(&held, ConditionType::Ready), ("True", "Suspended"));
     assert_eq!(shown(&held, ConditionType::Refreshed), ("True", "Suspended"));
     assert_eq!((held.next_refresh_time.clone(), next), (None, Some(at(900))));
     assert_eq!(held.expiration, status.expiration);
 
-    let (ended, next) = judged(&held, at(900), Some(at(900)), &Outcome::Suspended);
+    let (ended, next) = judged(&held, at(900), Some(at(900)), &Outcome::Suspended(None));
     assert_eq!(shown(&ended, ConditionType::Ready), ("False", "Suspended"));
     assert_eq!(ended.phase.as_deref(), Some("Error"));
     assert_eq!(next, None);

@@ -182,7 +182,7 @@ mod tests {
                 expiration: at(900),
                 issued: at(0),
                 due: at(600),
-                failures: 0,
+                ..Standing::default()
             };
             (key, standing)
         });

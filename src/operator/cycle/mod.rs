@@ -174,12 +174,12 @@ impl Cycle {
             if let Some(denial) = self.denial(spec).await {
                 match Box::pin(self.withdraw(spec, observed.as_deref())).await? {
                     None => continue,
-                    Some(_) if spec.suspend => return Ok(Outcome::Suspended),
+                    Some(Withdrawn { live_until }) if spec.suspend => return Ok(Outcome::Suspended(live_until)),
                     Some(Withdrawn { live_until }) => return Err(Failure::PolicyDenied { denial, live_until }),
                 }
             }
             let why = match plan(self.situation(spec), observed.as_deref()) {
-                Plan::Suspended => return Ok(Outcome::Suspended),
+                Plan::Suspended => return Ok(Outcome::Suspended(None)),
                 // What is in the way now may be gone at the next look.
                 Plan::Foreign(holder) => {
                     self.memory.observation = Observation::Unknown;
@@ -338,7 +338,7 @@ fn log(outcome: &Outcome) {
         Outcome::Kept(validity) | Outcome::Repaired(validity, _) => {
             info!(expiration = %validity.expiration, "still valid");
         }
-        Outcome::Suspended => info!("suspended"),
+        Outcome::Suspended(_) => info!("suspended"),
         Outcome::Failed(failure @ (Failure::Stopping(_) | Failure::NamespaceTerminating)) => debug!("{failure}"),
         Outcome::Failed(failure) => warn!(reason = %failure.reason(), "not refreshed: {failure}"),
     }

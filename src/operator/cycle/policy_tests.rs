@@ -164,8 +164,35 @@ async fn a_suspended_resource_keeps_no_credentials_that_were_withdrawn() {
         })
     };
     let report = super::tests::cycle(&world, &suspended, Trigger::SpecChanged, report.memory).await;
-    assert!(matches!(report.outcome, Outcome::Suspended), "{:?}", report.outcome);
+    assert!(matches!(report.outcome, Outcome::Suspended(_)), "{:?}", report.outcome);
     assert_eq!(world.cluster.secret("secret"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_resource_whose_spec_is_another_by_now_loses_what_was_withdrawn_when_it_ends() {
+    let world = world_with(Tenancy::default()).await;
+    let report = first(&world, &plain()).await;
+    permit_nothing(&world);
+    let suspended = Resource {
+        generation: 2,
+        ..resource(Spec {
+            suspend: true,
+            duration: std::time::Duration::from_secs(1800),
+            ..spec(Format::Map)
+        })
+    };
+    let report = super::tests::cycle(&world, &suspended, Trigger::SpecChanged, report.memory).await;
+    assert!(!world.cluster.secret("secret").unwrap().is_emptied());
+    assert_eq!(report.memory.next.as_ref().unwrap().at, at(900));
+    pass(900).await;
+    let report = super::tests::cycle(&world, &suspended, Trigger::Due, report.memory).await;
+    assert!(
+        matches!(report.outcome, Outcome::Suspended(None)),
+        "{:?}",
+        report.outcome
+    );
+    assert!(world.cluster.secret("secret").unwrap().is_emptied());
+    assert_eq!(report.memory.next, None);
 }
 
 #[tokio::test(start_paused = true)]

@@ -345,7 +345,7 @@ async fn a_suspended_resource_is_left_alone() {
     pass(890).await;
     let suspended = changed(|spec| spec.suspend = true);
     let report = cycle(&world, &suspended, Trigger::SpecChanged, restarted(&before)).await;
-    assert!(matches!(report.outcome, Outcome::Suspended));
+    assert!(matches!(report.outcome, Outcome::Suspended(_)));
     assert_eq!(world.aws.calls(), 1);
     assert_eq!(world.cluster.take_calls(), [Call::Observe, Call::Status]);
     assert_eq!(world.cluster.secret("secret"), Some(written));

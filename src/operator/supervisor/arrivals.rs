@@ -140,8 +140,12 @@ impl SupervisorState {
                     None => self.arrivals.leave(&uid),
                 },
                 Some(Work::Resting(_)) => self.send(myself, &uid, RoleMessage::PolicyChanged).await?,
-                // Its actor has begun since, and knows the policies as they are.
-                Some(Work::Awake(_) | Work::Settling(..) | Work::Failed { .. }) | None => self.arrivals.leave(&uid),
+                // Its actor has begun since. What set it off need not be a cycle, which knows the policies as they are.
+                Some(Work::Awake(_) | Work::Settling(..)) => {
+                    self.arrivals.leave(&uid);
+                    self.check_ruling(myself, &uid).await?;
+                }
+                Some(Work::Failed { .. }) | None => self.arrivals.leave(&uid),
             }
         }
         Ok(())

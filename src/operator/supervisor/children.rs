@@ -51,6 +51,10 @@ pub(super) struct Child {
     pub(super) standing: Standing,
     /// What the policies say of it.
     pub(super) ruled: Ruled,
+    /// Whether it was told of another ruling and has not reported since.
+    pub(super) told: bool,
+    /// For which state of the policies it was told last that its cycle had gone by another one.
+    pub(super) corrected: Option<u64>,
 }
 
 /// How far the work on a resource is.
@@ -90,6 +94,8 @@ impl Child {
             restarts: 0,
             secrets: Vec::new(),
             ruled: Ruled::default(),
+            told: false,
+            corrected: None,
         }
     }
 
@@ -156,6 +162,7 @@ impl SupervisorState {
         }
         let status = resource.status.take().unwrap_or_default();
         let resource = Arc::new(resource);
+        let operator = self.operator();
         if let Some(child) = self.children.get_mut(&uid) {
             child.version = resource.version;
             if matches!(child.work, Work::Waiting(_)) {
@@ -167,7 +174,7 @@ impl SupervisorState {
                 return Ok(());
             }
             let before = std::mem::replace(&mut child.resource, resource.clone());
-            child.rule(&self.context.boundary, self.context.aws.known_identity().as_ref());
+            child.rule(&self.context.boundary, operator.as_ref());
             if before.secret_name() != resource.secret_name() {
                 if let Work::Waiting(known) = &mut child.work {
                     *known = None;
@@ -181,7 +188,7 @@ impl SupervisorState {
         self.expect_secret(&resource);
         let namespace = resource.key.namespace.clone();
         let mut child = Child::new(resource, &status);
-        child.rule(&self.context.boundary, self.context.aws.known_identity().as_ref());
+        child.rule(&self.context.boundary, operator.as_ref());
         let can_wait = child.can_wait(self.context.now());
         self.children.insert(uid.clone(), child);
         if self.takes_up(&namespace) || (self.takes_up_urgent(&namespace) && !can_wait) {

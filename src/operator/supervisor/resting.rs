@@ -28,7 +28,9 @@ impl SupervisorState {
         match report {
             RoleReport::Stands(standing) => {
                 child.standing = standing;
+                child.told = false;
                 self.arrivals.leave(&uid);
+                self.check_ruling(myself, &uid).await?;
             }
             RoleReport::Idle => {
                 if let Work::Awake(actor) = &child.work

@@ -96,7 +96,7 @@ fn snapshot(resources: usize) -> Snapshot {
             expiration: Some(now),
             issued: Some(now),
             due: Some(now),
-            failures: 0,
+            ..Standing::default()
         };
         (key, standing)
     };

@@ -16,8 +16,9 @@ use self::labels::Consequence;
 pub(super) use self::ruled::Ruled;
 pub(super) use self::state::BoundaryState;
 use self::state::{Stale, WatchState, insert};
-use super::children::{Child, Work};
+use super::children::Work;
 use super::{SupervisorMessage, SupervisorState};
+use crate::aws::Identity;
 use crate::cluster::{NamespaceEvent, PolicyEvent, Scope, TenancyEvent};
 use crate::operator::role::RoleMessage;
 use crate::refresh::policy::Policies;
@@ -118,6 +119,7 @@ impl SupervisorState {
     /// Publishes what is known, and has its consequences looked into a moment later.
     async fn boundary_changed(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
         let boundary = &mut self.boundary;
+        boundary.publication += 1;
         self.context.boundary.publish(boundary.known());
         if boundary.reassessment.is_none() {
             let myself = myself.clone();
@@ -129,8 +131,10 @@ impl SupervisorState {
         boundary.doubts = boundary.doubts_now();
         if boundary.may_settle() {
             boundary.settle();
-            self.rule_on_stale(|_, _, _| {});
+            // Other scopes may be at work already.
+            let told = self.rule_on_stale();
             self.take_up_what_may_be(myself).await?;
+            self.tell_of_policies(myself, told).await?;
             self.show_leadership();
             self.beat();
         }
@@ -141,44 +145,86 @@ impl SupervisorState {
     /// where it rests.
     pub(super) async fn reassess(&mut self, myself: &ActorRef<SupervisorMessage>) -> Result<(), ActorProcessingErr> {
         self.boundary.reassessment = None;
-        let mut told = Vec::new();
-        self.rule_on_stale(|uid, child, before| {
-            let rests = matches!(child.work, Work::Resting(_));
-            if child.ruled.is_news(before, child.standing.failures > 0) {
-                told.push((uid.clone(), rests));
-            }
-        });
-        for (uid, rests) in told {
-            if rests {
-                self.take_up_in_turn(myself, &uid).await?;
-            } else if let Some(child) = self.children.get(&uid)
-                && child.work.actor().is_some()
-            {
-                self.send(myself, &uid, RoleMessage::PolicyChanged).await?;
+        let told = self.rule_on_stale();
+        self.tell_of_policies(myself, told).await
+    }
+
+    /// Tells resources that the policies say something else of them.
+    async fn tell_of_policies(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        told: Vec<Arc<str>>,
+    ) -> Result<(), ActorProcessingErr> {
+        for uid in told {
+            match self.children.get(&uid).map(|child| &child.work) {
+                Some(Work::Resting(_)) => self.take_up_in_turn(myself, &uid).await?,
+                Some(work) if work.actor().is_some() => self.send(myself, &uid, RoleMessage::PolicyChanged).await?,
+                // It is looked at when it is taken up.
+                _ => {}
             }
         }
         Ok(())
     }
 
-    /// Rules anew on the resources for which something changed.
-    fn rule_on_stale(&mut self, mut changed: impl FnMut(&Arc<str>, &Child, Ruled)) {
+    /// A cycle has ended. If it went by a ruling that does not hold any more, its resource is told so, once for each state of the policies:
+    /// two changes in quick succession look like none from here.
+    pub(super) async fn check_ruling(
+        &mut self,
+        myself: &ActorRef<SupervisorMessage>,
+        uid: &Arc<str>,
+    ) -> Result<(), ActorProcessingErr> {
+        let boundary = &self.boundary;
+        let (operator, publication) = (self.operator(), boundary.publication);
+        // What is under way rules on all that it concerns.
+        if boundary.reassessment.is_some() {
+            return Ok(());
+        }
+        let Some(child) = self.children.get_mut(uid) else {
+            return Ok(());
+        };
+        if !child.ruled.contradicts(child.standing.refused) || child.corrected == Some(publication) {
+            return Ok(());
+        }
+        child.rule(&self.context.boundary, operator.as_ref());
+        if !child.ruled.contradicts(child.standing.refused) {
+            return Ok(());
+        }
+        child.corrected = Some(publication);
+        child.told = true;
+        self.send(myself, uid, RoleMessage::PolicyChanged).await
+    }
+
+    /// Who the operator is, or was when that was known last: after each change of its own access key it is not known until somebody asks.
+    /// Whoever it is then is ruled by as soon as that is known.
+    pub(super) fn operator(&self) -> Option<Identity> {
+        let known = self.context.aws.known_identity();
+        known.or_else(|| self.boundary.operator.clone())
+    }
+
+    /// Rules anew on the resources for which something changed. Gives those that have to hear of it.
+    fn rule_on_stale(&mut self) -> Vec<Arc<str>> {
         let mut stale = std::mem::take(&mut self.boundary.stale);
-        let operator = self.context.aws.known_identity();
+        let operator = self.operator();
         // Whoever it is, is known to all from now on, and not only to those that are looked at for another reason.
-        if operator.is_some() && operator != self.boundary.operator {
+        if operator != self.boundary.operator {
             self.boundary.operator.clone_from(&operator);
             stale = Stale::All;
         }
+        let mut told = Vec::new();
         for (uid, child) in &mut self.children {
             if !stale.concerns(child.namespace()) {
                 continue;
             }
             let before = child.ruled;
             child.rule(&self.context.boundary, operator.as_ref());
-            if child.ruled != before {
-                changed(uid, child, before);
+            let is_news = child.ruled.is_news(before, child.standing.failures > 0);
+            // Whoever was told works on it, and must not begin anew with each change of some policy.
+            if is_news || (!child.told && child.ruled.contradicts(child.standing.refused)) {
+                child.told = true;
+                told.push(uid.clone());
             }
         }
+        told
     }
 }
 

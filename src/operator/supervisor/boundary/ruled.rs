@@ -49,6 +49,15 @@ impl Ruled {
         counts
     }
 
+    /// Whether the last cycle of a resource went by another ruling: one that held for a moment, between two changes that came close together.
+    pub(super) fn contradicts(self, refused: Option<bool>) -> bool {
+        match self {
+            Self::Unknown => false,
+            Self::Permitted | Self::Unlisted => refused == Some(true),
+            Self::Denied(_) => refused == Some(false),
+        }
+    }
+
     /// Whether a resource has to hear of it that rests since it was ruled on otherwise. One that may have its role now, and of which it was not
     /// known, goes on as it was unless it failed.
     pub(super) fn is_news(self, before: Self, failed: bool) -> bool {

@@ -34,6 +34,8 @@ pub(in crate::operator::supervisor) struct BoundaryState {
     pub(super) doubts: Doubts,
     /// The resources that are to be ruled on anew.
     pub(super) stale: Stale,
+    /// Counts what was published.
+    pub(super) publication: u64,
     pub(super) reassessment: Option<AbortOnDropHandle<()>>,
     _watches: [AbortOnDropHandle<()>; 2],
 }
@@ -124,6 +126,7 @@ impl BoundaryState {
             operator: None,
             doubts: Doubts::default(),
             stale: Stale::None,
+            publication: 0,
             reassessment: None,
             _watches: [policies, namespaces],
         }

@@ -332,3 +332,65 @@ async fn what_stands_by_knows_the_policies_when_it_leads() {
     running.tell(WatchEvent::Applied(by_arn)).await;
     assert_eq!((running.world.aws.calls(), counted(&running).await), (1, [1, 0, 1, 0]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_is_not_known_just_now_is_ruled_by_as_it_was() {
+    let running = Running::with(&[named("a", "1")]).await;
+    running.world.aws.set_anonymous(true);
+    tell(&running, TenancyEvent::Applied(policy("p", &["team"], &[OTHERS]))).await;
+    assert_eq!(counted(&running).await, [0, 0, 1, 0]);
+    running.world.aws.set_anonymous(false);
+    pass(30).await;
+    assert_eq!(reasons(&running).last(), Some(&Some(Reason::PolicyDenied)));
+    // And the other way round.
+    running.world.aws.set_anonymous(true);
+    tell(&running, TenancyEvent::Applied(policy("p", &["team"], &[ANY]))).await;
+    running.world.aws.set_anonymous(false);
+    pass(120).await;
+    assert_eq!(counted(&running).await, [1, 0, 0, 0]);
+    assert_eq!(running.world.cluster.status().failure_reason(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cycle_between_two_changes_that_undo_each_other_is_put_right() {
+    let running = Running::with(&[named("a", "1")]).await;
+    let change = |roles: &str| {
+        let event = TenancyEvent::Applied(policy("p", &["team"], &[roles]));
+        running.world.cluster.tell_policy(event);
+    };
+    tell(&running, TenancyEvent::Applied(policy("p", &["team"], &[ANY]))).await;
+    for (number, undone) in [(1, true), (2, false)] {
+        change(OTHERS);
+        settle().await;
+        let request = requested("a", "1", &number.to_string());
+        running.world.cluster.tell(WatchEvent::Applied(request));
+        settle().await;
+        let denied = Some(Reason::PolicyDenied);
+        assert_eq!(running.world.cluster.status().failure_reason(), denied);
+        if undone {
+            change(ANY);
+        }
+        tokio::time::sleep(REASSESS_AFTER).await;
+        settle().await;
+        pass(60).await;
+        let reason = running.world.cluster.status().failure_reason();
+        assert_eq!(reason, denied.filter(|_| !undone), "{number}");
+    }
+    // Permitted for a moment, and denied again: what was issued meanwhile is withdrawn, too.
+    change(ANY);
+    settle().await;
+    running
+        .world
+        .cluster
+        .tell(WatchEvent::Applied(requested("a", "1", "3")));
+    settle().await;
+    assert_eq!(running.world.cluster.status().failure_reason(), None);
+    change(OTHERS);
+    tokio::time::sleep(REASSESS_AFTER).await;
+    settle().await;
+    pass(60).await;
+    assert_eq!(
+        running.world.cluster.status().failure_reason(),
+        Some(Reason::PolicyDenied)
+    );
+}

@@ -58,7 +58,7 @@ fn what_is_made_of_it_is_stable(previous: &AWSAssumeRoleStatus) {
         },
     ];
     let outcomes = failures.into_iter().map(Outcome::Failed);
-    let outcomes = outcomes.chain([Outcome::Kept(validity), Outcome::Suspended]);
+    let outcomes = outcomes.chain([Outcome::Kept(validity), Outcome::Suspended(None)]);
     for outcome in outcomes {
         for current_expiration in [None, Some(end), Some(now - Duration::from_secs(1))] {
             let facts = Facts {
