@@ -50,15 +50,13 @@ async fn each_works_in_its_own_namespaces_and_policies_hold_for_both() {
     for namespace in ["team-a", "team-b", "team-c", "nobodys"] {
         cluster.kubectl_ok(&["create", "namespace", namespace]);
     }
-    cluster.upgrade_chart(&["--set=watchNamespaces={team-a,team-b}"]);
+    // The first one looks after the definition.
+    cluster.upgrade_chart(&["--set=watchNamespaces={team-a,team-b},crd.upgrade=true"]);
     let installed = helm(world.folder())
         .args(["upgrade", "--install", "another"])
         .arg(root().join("charts/aws-assume-role"))
         .args(["--namespace", SECOND, "--create-namespace"])
-        .args([
-            "--set=watchNamespaces={team-c},crd.install=false,crd.upgrade=false",
-            "--skip-crds",
-        ])
+        .args(["--set=watchNamespaces={team-c},crd.install=false", "--skip-crds"])
         .arg("--kubeconfig")
         .arg(cluster.kubeconfig())
         .output()

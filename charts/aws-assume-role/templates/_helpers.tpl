@@ -64,13 +64,25 @@ one release in a namespace. No namespace has a dot in its name, so no two names 
 {{- end }}
 {{- end }}
 
+{{/*
+Whether the operator keeps the definition of AWSAssumeRole up to date. Operators of some namespaces share it, and whoever may change it can do
+so to the resources of all, so one of them has that right only if it is told to.
+*/}}
+{{- define "aws-assume-role.upgradesDefinition" -}}
+{{- $upgrade := toString .Values.crd.upgrade }}
+{{- if not (has $upgrade (list "auto" "true" "false")) }}
+{{- fail (printf "crd.upgrade is %q: write auto, true or false" $upgrade) }}
+{{- end }}
+{{- if or (eq $upgrade "true") (and (eq $upgrade "auto") (not (include "aws-assume-role.suffix" .))) }}true{{ end }}
+{{- end }}
+
 {{/* What the operator may do to what is no namespace's, wherever it serves resources. */}}
 {{- define "aws-assume-role.clusterRules" -}}
 # Which namespaces may have which roles.
 - apiGroups: [pincette.net]
   resources: [awsassumerolepolicies]
   verbs: [list, watch]
-{{- if .Values.crd.upgrade }}
+{{- if include "aws-assume-role.upgradesDefinition" . }}
 - apiGroups: [apiextensions.k8s.io]
   resources: [customresourcedefinitions]
   resourceNames: [awsassumeroles.pincette.net]
@@ -179,7 +191,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
   {{- /* atTheSameTime is the old name of maxConcurrent. It wins if it is set, until the next major version. */}}
   value: {{ default .Values.awsCalls.maxConcurrent .Values.awsCalls.atTheSameTime | quote }}
 - name: UPGRADE_CRD
-  value: {{ .Values.crd.upgrade | quote }}
+  value: {{ include "aws-assume-role.upgradesDefinition" . | default "false" | quote }}
 {{- with include "aws-assume-role.watchNamespaces" . | fromYamlArray }}
 - name: WATCH_NAMESPACES
   value: {{ join "," . | quote }}
@@ -257,9 +269,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if not (regexMatch "^[A-Za-z0-9_+=,.@/-]+$" $cluster) }}
 {{- fail (printf "tenancy.clusterName is %q: write letters, digits and _+=,.@/- only, since it becomes part of an external ID" $cluster) }}
 {{- end }}
-{{- /* An external ID has 1224 characters at most: k8s:<cluster>:<namespace>, and a namespace has up to 63. */}}
-{{- if gt (len $cluster) 1156 }}
-{{- fail (printf "tenancy.clusterName has %d characters: write 1156 at most, since it becomes part of an external ID" (len $cluster)) }}
+{{- /* As the operator has it. */}}
+{{- if gt (len $cluster) 256 }}
+{{- fail (printf "tenancy.clusterName has %d characters: write 256 at most, since it becomes part of an external ID" (len $cluster)) }}
 {{- end }}
 - name: CLUSTER_NAME
   value: {{ $cluster | quote }}
