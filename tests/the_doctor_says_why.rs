@@ -1,6 +1,7 @@
 //! `aws-assume-role doctor`, as it is run in the operator's pod and on a laptop. What it says of an operator that is well, of what is wrong, and
 //! that it changes nothing and shows no credential.
 
+use std::fs;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::Secret;
@@ -194,6 +195,33 @@ async fn of_an_operator_that_is_well() {
     laptop.check("rights", &format!("ServiceAccount {account} may"));
     laptop.check("aws-identity", "This command is");
 
+    // What its Deployment says of the operator is known there too, and flags count before that.
+    let settings = laptop.check("settings", &format!("Deployment {OPERATOR_SERVICE_ACCOUNT}"));
+    assert_eq!(settings["outcome"], "ok");
+    let denying = ask(
+        &world,
+        doctor(world.cluster.kubeconfig(), &server),
+        "doctor-flag",
+        &[&app, "-o", "json", "--unlisted-namespaces=Deny"],
+    );
+    assert_eq!(denying.outcome("policy").0, "failed");
+
+    // With another ServiceAccount's kubeconfig it is not taken for the operator.
+    world
+        .cluster
+        .kubectl_ok(&["create", "serviceaccount", "somebody", "--namespace", NAMESPACE]);
+    let minted = ["create", "token", "somebody", "--namespace", NAMESPACE];
+    let token_of_somebody = world.folder().join("somebody.token");
+    fs::write(&token_of_somebody, world.cluster.kubectl_ok(&minted).trim()).unwrap();
+    let port = world.cluster.port();
+    let kubeconfig = world
+        .cluster
+        .kubeconfig_with_token_file("somebody.kubeconfig", port, &token_of_somebody);
+    let somebody = ask(&world, doctor(&kubeconfig, &server), "doctor-somebody", &["-o", "json"]);
+    let who = somebody.check("cluster", "system:serviceaccount:default:somebody");
+    assert_eq!(who["outcome"], "unknown");
+    assert!(somebody.failed().iter().all(|check| check["outcome"] == "unknown"));
+
     // It changed nothing, and did nothing that could.
     assert_eq!(versions(&world), before);
     let requests = requests(&world, &token);
@@ -273,11 +301,16 @@ async fn of_what_is_wrong() {
     aws.add_role(&role_arn("apart"), trusting(operator, "k8s:prod:team"));
     for role in ["theirs", "apart"] {
         world.apply(role, &map_spec(role)).unwrap();
-        let (outcome, advice) = asked(&plainly, &[role]).outcome("session");
-        assert_eq!(outcome, "failed");
-        for part in ["trust relationship", operator, "must be k8s:prod:default"] {
+        let said = asked(&plainly, &[role]);
+        let (outcome, advice) = said.outcome("session");
+        assert_eq!(
+            (outcome.as_str(), said.outcome("trust").0.as_str()),
+            ("failed", "failed")
+        );
+        for part in ["trust relationship", operator] {
             assert!(advice.contains(part), "{role}: {part}: {advice}");
         }
+        assert!(said.outcome("external-id").1.contains("must be k8s:prod:default"));
     }
 
     // A session that is too long for the role, or for role chaining.
@@ -291,11 +324,29 @@ async fn of_what_is_wrong() {
     world
         .apply("long", &with(map_spec("long"), &json!({"durationSeconds": 7200})))
         .unwrap();
-    let (outcome, advice) = asked(&plainly, &["long"]).outcome("session");
+    let said = asked(&plainly, &["long"]);
+    let (outcome, advice) = said.outcome("session");
     assert!(
         outcome == "failed" && advice.contains("maximum session duration"),
         "{advice}"
     );
+    assert_eq!(said.outcome("duration").0, "failed");
+    // Tags that the trust policy does not allow.
+    let without_tags = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"AWS": operator}, "Action": "sts:AssumeRole",
+    }]});
+    aws.add_role(
+        &role_arn("plain"),
+        Role {
+            trust: without_tags,
+            ..open_role()
+        },
+    );
+    let tagged = json!({"session": {"tags": {"team": "a"}}});
+    world.apply("plain", &with(map_spec("plain"), &tagged)).unwrap();
+    let said = asked(&plainly, &["plain"]);
+    let (outcome, advice) = said.outcome("tags");
+    assert!(outcome == "failed" && advice.contains("sts:TagSession"), "{advice}");
     let [id, secret, token] = aws.give_session("operator", &[]);
     let chained = |command: OperatorCommand| command.with_access_key(&id, &secret).env("AWS_SESSION_TOKEN", &token);
     let said = asked(&chained, &["long"]);
@@ -348,6 +399,14 @@ async fn of_what_is_wrong() {
     let unlisted = |command: OperatorCommand| command.env("UNLISTED_NAMESPACES", "Deny");
     let said = asked(&unlisted, &[&role_arn("taken")]);
     assert_eq!(said.outcome("policy").0, "failed");
+
+    // A namespace that the operator does not serve, where it may not look either.
+    let elsewhere = |command: OperatorCommand| command.env("WATCH_NAMESPACES", "team-a");
+    for target in ["taken".to_owned(), role_arn("taken")] {
+        let said = asked(&elsewhere, &[&target]);
+        let (outcome, advice) = said.outcome("resource");
+        assert!(outcome == "failed" && advice.contains("watchNamespaces"), "{advice}");
+    }
 
     // An AWS that does not know the key.
     let stranger = |command: OperatorCommand| command.with_access_key("AKIASTRANGER00000000", "unknown");

@@ -63,6 +63,18 @@ impl Answer {
         code.strip_suffix("Exception").unwrap_or(code)
     }
 
+    /// The action that AWS says is not allowed, as in `is not authorized to perform: sts:TagSession on resource`.
+    /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+    #[must_use]
+    pub fn refused_action(&self) -> Option<&str> {
+        let (_, behind) = self.message.split_once("not authorized to perform: ")?;
+        let action = behind.split(|character: char| character.is_whitespace()).next()?;
+        let (service, name) = action.split_once(':')?;
+        let is_word =
+            |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        (is_word(service) && is_word(name)).then_some(action)
+    }
+
     /// Whether AWS did not know the access key: it is gone, or the account or partition that was asked has never heard of it.
     #[must_use]
     pub fn is_unknown_key(&self) -> bool {

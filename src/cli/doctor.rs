@@ -1,7 +1,7 @@
 //! `aws-assume-role doctor`: why a role does not work.
 //!
 //! It has to know how the operator is set up. `kubectl exec` starts it with the container's environment and without its arguments, so those are
-//! read from the operator itself: it is the container's first process.
+//! read from the operator itself: it is the container's first process. On a laptop the operator's Deployment tells.
 
 use std::error::Error;
 use std::ffi::{OsStr, OsString};
@@ -14,8 +14,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, ValueEnum};
 
 use super::{Configuration, Operator};
-use crate::cluster::inquiry::ServiceAccountName;
-use crate::doctor::examination::{Question, Settings, examine};
+use crate::cluster::inquiry::{Deployed, ServiceAccountName};
+use crate::doctor::examination::{Question, Settings, Source, examine};
 use crate::doctor::target::Target;
 
 /// The operator in its container.
@@ -59,12 +59,22 @@ pub(super) fn run(doctor: &Doctor) -> Result<ExitCode, Box<dyn Error>> {
     let running = operators_arguments();
     let operator = merged(running.as_deref().unwrap_or_default(), &own)?;
     let question = Question {
-        settings: settings(&operator, running.is_some()),
+        settings: settings(
+            &operator,
+            match running {
+                Some(_) => Source::RunningOperator,
+                None => Source::Command,
+            },
+        ),
         service_account: doctor.service_account.clone(),
         target: target.transpose()?,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let report = runtime.block_on(examine(&question));
+    let settings_of = |deployed: &Deployed| {
+        let operator = merged(&arguments_in(deployed), &own).ok()?;
+        Some(settings(&operator, Source::Deployment(deployed.name.clone())))
+    };
+    let report = runtime.block_on(examine(question, &settings_of));
     // A name that is being looked up would keep the process from ending.
     runtime.shutdown_background();
     match doctor.output {
@@ -77,12 +87,12 @@ pub(super) fn run(doctor: &Doctor) -> Result<ExitCode, Box<dyn Error>> {
     })
 }
 
-fn settings(operator: &Operator, of_running_operator: bool) -> Settings {
+fn settings(operator: &Operator, source: Source) -> Settings {
     let namespace = operator.leader_election_namespace.clone();
     let namespace = namespace.filter(|namespace| !namespace.is_empty());
     let lease = (namespace, operator.leader_election_lease_name.clone());
     Settings {
-        of_running_operator,
+        source,
         tenancy: operator.tenancy(),
         watch_namespaces: operator.watch_namespaces.0.clone(),
         upgrades_definition: operator.upgrade_crd,
@@ -109,6 +119,18 @@ fn arguments_of(command_line: &[u8], program: &OsStr) -> Option<Vec<OsString>> {
         .map(|word| OsString::from_vec(word.to_vec()));
     let first = words.next()?;
     (Path::new(&first).file_name()? == program).then(|| words.collect())
+}
+
+/// The arguments that a container is started with, and before them what its variables say, as arguments.
+fn arguments_in(deployed: &Deployed) -> Vec<OsString> {
+    let command = Configuration::command();
+    let variables = command.get_arguments().filter_map(|argument| {
+        let value = deployed.environment.get(argument.get_env()?.to_str()?)?;
+        Some(format!("--{}={value}", argument.get_long()?))
+    });
+    let variables: Vec<String> = variables.collect();
+    let arguments = variables.iter().chain(&deployed.arguments);
+    arguments.map(OsString::from).collect()
 }
 
 /// How the operator runs: by its own arguments, unless this command is given others, and by the environment, which both have.
@@ -169,6 +191,34 @@ mod tests {
             (Some("test"), false)
         );
         assert_eq!(operator(&[], &["doctor"]).cluster_name, None);
+    }
+
+    #[test]
+    fn what_a_deployment_says_counts_as_the_operators_arguments() {
+        let deployed = Deployed {
+            name: "operator".to_owned(),
+            arguments: vec!["--cluster-name=prod".to_owned()],
+            environment: [
+                ("UNLISTED_NAMESPACES", "Deny"),
+                ("CLUSTER_NAME", "test"),
+                ("AWS_REGION", "eu-west-1"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
+        };
+        let running = arguments_in(&deployed);
+        let running: Vec<&str> = running.iter().map(|word| word.to_str().unwrap()).collect();
+        let found = operator(&running, &["doctor"]);
+        assert_eq!(found.cluster_name.as_deref(), Some("prod"));
+        assert_eq!(
+            found.unlisted_namespaces,
+            crate::refresh::policy::UnlistedNamespaces::Deny
+        );
+        let found = operator(&running, &["doctor", "--unlisted-namespaces=Allow"]);
+        assert_eq!(
+            found.unlisted_namespaces,
+            crate::refresh::policy::UnlistedNamespaces::Allow
+        );
     }
 
     #[test]

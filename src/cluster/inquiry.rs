@@ -1,17 +1,20 @@
 //! What is asked of the API server that changes nothing: who somebody is to it, what somebody may do, and one resource as it is now.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec, SubjectAccessReview,
     SubjectAccessReviewSpec,
 };
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::core::PartialObjectMeta;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
 use thiserror::Error;
 
 use super::ClusterError;
@@ -184,6 +187,61 @@ pub async fn service_accounts(client: &Client, name: &str) -> Result<Vec<Service
     Ok(found.items.into_iter().map(of).collect())
 }
 
+/// What a Deployment starts its container with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deployed {
+    /// The name of the Deployment.
+    pub name: String,
+    /// The arguments of the container.
+    pub arguments: Vec<String>,
+    /// The variables that it names with their values. Those with a value from elsewhere are left out.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Deployed {
+    /// What a Deployment says of its first container, if its pods run as that ServiceAccount.
+    fn of(name: String, deployment: &Value, account: &str) -> Option<Self> {
+        let pod = deployment.pointer("/spec/template/spec")?;
+        if pod["serviceAccountName"] != account {
+            return None;
+        }
+        let container = &pod["containers"][0];
+        let texts = |value: &Value| value.as_str().map(str::to_owned);
+        let variable = |entry: &Value| Some((texts(&entry["name"])?, texts(&entry["value"])?));
+        Some(Self {
+            name,
+            arguments: container["args"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(texts)
+                .collect(),
+            environment: container["env"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(variable)
+                .collect(),
+        })
+    }
+}
+
+/// The only Deployment whose pods run as a ServiceAccount, if there is one.
+///
+/// # Errors
+/// [`ClusterError::Forbidden`] when the client may not list Deployments there.
+pub async fn deployed(client: &Client, account: &ServiceAccountName) -> Result<Option<Deployed>, ClusterError> {
+    let kind = ApiResource::erase::<Deployment>(&());
+    let deployments: Api<DynamicObject> = Api::namespaced_with(client.clone(), &account.namespace, &kind);
+    let listed = deployments.list(&ListParams::default()).await?;
+    let mut found = listed
+        .items
+        .into_iter()
+        .filter_map(|deployment| Deployed::of(deployment.name_any(), &deployment.data, &account.name));
+    let first = found.next();
+    Ok(first.filter(|_| found.next().is_none()))
+}
+
 /// The resource of that name, narrowed, or nothing.
 ///
 /// # Errors
@@ -196,7 +254,26 @@ pub async fn resource(client: &Client, namespace: &str, name: &str) -> Result<Op
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn a_deployment_says_what_its_container_is_started_with() {
+        let container = json!({
+            "args": ["--log-format=json"],
+            "env": [{"name": "CLUSTER_NAME", "value": "prod"}, {"name": "POD_NAME", "valueFrom": {"fieldRef": {}}}],
+        });
+        let deployment =
+            json!({"spec": {"template": {"spec": {"serviceAccountName": "ours", "containers": [container]}}}});
+        let deployed = Deployed::of("operator".to_owned(), &deployment, "ours").unwrap();
+        assert_eq!(deployed.arguments, ["--log-format=json"]);
+        assert_eq!(
+            deployed.environment,
+            BTreeMap::from([("CLUSTER_NAME".to_owned(), "prod".to_owned())])
+        );
+        assert_eq!(Deployed::of("operator".to_owned(), &deployment, "theirs"), None);
+    }
 
     #[test]
     fn a_service_account_has_its_namespace_and_its_name_in_its_user_name() {

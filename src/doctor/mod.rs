@@ -7,5 +7,6 @@ pub mod examination;
 pub mod report;
 mod resource;
 mod rights;
+mod session;
 mod surroundings;
 pub mod target;

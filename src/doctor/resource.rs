@@ -2,61 +2,61 @@
 
 use std::fmt;
 
-use k8s_openapi::jiff::Timestamp;
-
-use super::report::Check;
+use super::report::{Check, Outcome};
 use crate::api::{ConditionType, Reason};
-use crate::aws::{AssumeRole, AwsError, Identity};
 use crate::cluster::ClusterError;
-use crate::credentials::Session;
-use crate::refresh::advice::{self, Circumstances};
+use crate::operator::boundary::Tenancy;
 use crate::refresh::plan::{IssueReason, Plan, Situation, due_of, plan};
 use crate::refresh::policy::Ruling;
 use crate::refresh::schedule::whole_seconds;
 use crate::secret::ObservedSecret;
-use crate::spec::ecr::EcrEndpoint;
+use crate::spec::role::RoleReference;
 use crate::spec::{Resource, ResourceKey, Spec};
 
+const RESOURCE: &str = "resource";
 const SPEC: &str = "spec";
 const POLICY: &str = "policy";
-const SESSION: &str = "session";
-const REGISTRY: &str = "registry";
 const SECRET: &str = "secret";
 const STATUS: &str = "status";
 
 pub(super) fn not_found(namespace: &str, name: &str, error: Option<&ClusterError>) -> Check {
     match error {
         None => Check::failed(
-            "resource",
+            RESOURCE,
             format!("There is no AWSAssumeRole {name} in the namespace {namespace}."),
             "See what there is with kubectl get awsassumeroles --all-namespaces.",
         ),
-        Some(error) => Check::unknown(
-            "resource",
-            format!("{namespace}/{name} could not be looked at: {error}"),
-        ),
+        Some(error) => Check::unknown(RESOURCE, format!("{namespace}/{name} could not be looked at: {error}")),
     }
+}
+
+/// Whether the operator works in a namespace.
+pub(super) fn is_served(namespace: &str, watch_namespaces: &[String]) -> bool {
+    watch_namespaces.is_empty() || watch_namespaces.iter().any(|served| served == namespace)
+}
+
+pub(super) fn not_served(namespace: &str) -> Check {
+    Check::failed(
+        RESOURCE,
+        format!("The operator does not work in the namespace {namespace}."),
+        "Add the namespace to watchNamespaces in the values of the chart, or ask the operator that works there.",
+    )
 }
 
 /// Whether the operator has anything to do with it.
 pub(super) fn found(resource: &Resource, watch_namespaces: &[String]) -> Check {
-    const NAME: &str = "resource";
     let key = &resource.key;
-    if !watch_namespaces.is_empty() && !watch_namespaces.iter().any(|namespace| **namespace == *key.namespace) {
-        return Check::failed(
-            NAME,
-            format!("{key} is there, and the operator does not work in its namespace."),
-            "Add the namespace to watchNamespaces in the values of the chart.",
-        );
+    if !is_served(&key.namespace, watch_namespaces) {
+        return not_served(&key.namespace);
     }
     if resource.terminating {
         return Check::failed(
-            NAME,
+            RESOURCE,
             format!("{key} is being deleted."),
             "Wait until it is gone. If it does not go, see its metadata.finalizers.",
         );
     }
-    Check::ok(NAME, format!("{key} is there."))
+    Check::ok(RESOURCE, format!("{key} is there."))
 }
 
 /// Whether the spec can be acted on, given also what its templates came to.
@@ -103,137 +103,47 @@ pub(super) fn policies_unknown(why: &str) -> Check {
     Check::unknown(POLICY, format!("What the policies say is not known: {why}."))
 }
 
-/// Why AWS is not asked for a session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum NotAsked {
-    /// Who the operator is, is not known.
-    NoIdentity,
-    /// No policy permits it, or that is not known.
-    NotPermitted,
-    /// The session would be another one's.
-    ServiceAccount(String),
-    /// It would be longer than role chaining allows.
-    Chained,
+/// Where no namespace is named for a role.
+pub(super) fn namespace_unknown(tenancy: &Tenancy) -> Check {
+    let id = match tenancy.cluster_name {
+        Some(_) => " The session has its external ID then, and has none now.",
+        None => "",
+    };
+    policies_unknown("it depends on the namespace").with_advice(format!(
+        "Name the namespace that the resource is to be in with --namespace.{id}"
+    ))
 }
 
-pub(super) fn not_asked(why: &NotAsked) -> Check {
-    match why {
-        NotAsked::NoIdentity => Check::unknown(
-            SESSION,
-            "AWS was not asked for a session, since it does not know who asks.",
+/// What follows from a setting that may be another one in the operator.
+pub(super) fn by_unknown_setting(check: Check) -> Check {
+    Check {
+        outcome: Outcome::Unknown,
+        message: format!(
+            "{} That is so unless the operator's setting is another one.",
+            check.message
         ),
-        NotAsked::NotPermitted => Check::unknown(
-            SESSION,
-            "AWS was not asked for a session, since the operator asks for none that no policy is known to permit.",
-        ),
-        NotAsked::ServiceAccount(name) => Check::unknown(
-            SESSION,
-            format!("The role is assumed as ServiceAccount {name}, with a token that this command does not make."),
-        )
-        .with_advice("See what AWS said to the operator in the status, below."),
-        NotAsked::Chained => Check::failed(
-            SESSION,
-            "spec.durationSeconds is more than role chaining allows.",
-            advice::chained(),
-        ),
+        ..check
     }
 }
 
-/// What AWS said to the request, which is the operator's own.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked<'a> {
-    pub(super) request: &'a AssumeRole,
-    pub(super) operator: &'a Identity,
-    /// Whether the operator confines the session by a policy of its own.
-    pub(super) registry: bool,
+/// What follows for a role that is named without its account, by the account of somebody who is not the operator.
+pub(super) fn supposed(check: Check) -> Check {
+    Check {
+        outcome: Outcome::Unknown,
+        message: format!("If the operator's account is that of this command: {}", check.message),
+        ..check
+    }
 }
 
-impl Asked<'_> {
-    /// What was asked for, for people.
-    fn shown(&self) -> String {
-        let AssumeRole {
-            role_arn,
-            region,
-            session,
-            duration,
-        } = self.request;
-        let mut shown = format!(
-            "sts:AssumeRole on {role_arn} by {}, as {} for {} s",
-            self.operator.arn,
-            session.name,
-            duration.as_secs()
-        );
-        if let Some(region) = region {
-            shown.push_str(&format!(", in {region}"));
-        }
-        if let Some(id) = &session.external_id {
-            shown.push_str(&format!(", with the external ID {id}"));
-        }
-        if let Some(identity) = &session.source_identity {
-            shown.push_str(&format!(", with the source identity {identity}"));
-        }
-        if !session.tags.is_empty() {
-            let keys: Vec<&str> = session.tags.keys().map(String::as_str).collect();
-            shown.push_str(&format!(", with the tags {} (sts:TagSession)", keys.join(", ")));
-        }
-        if session.policy.is_some() || !session.policy_arns.is_empty() {
-            shown.push_str(", with a session policy");
-        }
-        shown
+/// The spec with the ARN of its role, where the operator has said which one it is.
+pub(super) fn with_known_role(spec: &Spec, role_arn: Option<&str>) -> Spec {
+    let mut known = spec.clone();
+    if let (RoleReference::Name(name), Some(arn)) = (&spec.role, role_arn)
+        && arn.ends_with(&format!(":role/{name}"))
+    {
+        known.role = RoleReference::Arn(arn.into());
     }
-
-    /// A refusal, at a time by this clock.
-    fn refused(&self, name: &'static str, what: &str, error: AwsError, now: Timestamp) -> Check {
-        let date = error.answer().date;
-        let circumstances = Circumstances {
-            role_arn: Some(&self.request.role_arn),
-            operator: Some(self.operator),
-            region: self.request.region.as_deref(),
-            registry: self.registry,
-            web_identity: None,
-            skew: date.map(|date| date.duration_since(now)).unwrap_or_default(),
-        };
-        let (error, mut advice) = advice::advised(error, Some(self.request), &circumstances);
-        if let (AwsError::AccessDenied(_), Some(id)) = (&error, &self.request.session.external_id)
-            && name == SESSION
-        {
-            advice.push_str(&format!(
-                " If the trust policy has a condition on sts:ExternalId, it must be {id}."
-            ));
-        }
-        let asked = format!("AWS refuses {what}: {error}");
-        match error {
-            AwsError::Throttled(_) | AwsError::Unavailable(_) => Check::unknown(name, asked).with_advice(advice),
-            _ => Check::failed(name, asked, advice),
-        }
-    }
-
-    pub(super) fn session(&self, answer: Result<&Session, AwsError>, now: Timestamp) -> Check {
-        let shown = self.shown();
-        let session = match answer {
-            Ok(session) => session,
-            Err(error) => return self.refused(SESSION, &shown, error, now),
-        };
-        let end = whole_seconds(session.expiration);
-        Check::ok(
-            SESSION,
-            format!("AWS allows {shown}. The session would last until {end}; its credentials were thrown away."),
-        )
-    }
-
-    pub(super) fn registry(&self, endpoint: &EcrEndpoint, error: Option<AwsError>, now: Timestamp) -> Check {
-        let what = format!(
-            "ecr:GetAuthorizationToken in {} with the session of the role",
-            endpoint.region
-        );
-        match error {
-            Some(error) => self.refused(REGISTRY, &what, error, now),
-            None => Check::ok(
-                REGISTRY,
-                format!("AWS allows {what}. Whether it may pull from the repository shows when it does."),
-            ),
-        }
-    }
+    known
 }
 
 /// What holds the Secret. The type of one that is there is not looked at: if it is another one, the operator makes its own Secrets anew.

@@ -1,138 +1,16 @@
-use std::time::Duration;
-
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::jiff::Timestamp;
 
 use super::super::report::Outcome;
 use super::*;
 use crate::api::{AWSAssumeRoleStatus, Condition};
-use crate::aws::error::{Answer, Operation};
-use crate::credentials::Credentials;
+use crate::spec::Format;
 use crate::spec::fixtures;
-use crate::spec::{Format, SessionRequest};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/theirs";
 
 fn now() -> Timestamp {
     "2026-01-01T12:00:00Z".parse().unwrap()
-}
-
-fn operator() -> Identity {
-    Identity::new("210987654321", "arn:aws:sts::210987654321:assumed-role/operator/eks-1")
-}
-
-fn request() -> AssumeRole {
-    AssumeRole {
-        role_arn: ROLE.to_owned(),
-        region: None,
-        session: SessionRequest {
-            name: "team.mine".to_owned(),
-            external_id: Some("k8s:prod:team".to_owned()),
-            tags: [("team".to_owned(), "a".to_owned())].into(),
-            ..SessionRequest::default()
-        },
-        duration: Duration::from_secs(900),
-    }
-}
-
-fn answer(operation: Operation, code: &str, message: &str) -> Answer {
-    Answer {
-        operation,
-        code: Some(code.to_owned()),
-        message: message.to_owned(),
-        request_id: None,
-        retry_after: None,
-        date: None,
-    }
-}
-
-#[test]
-fn a_session_says_what_was_asked_for_and_no_credential() {
-    let (request, operator) = (request(), operator());
-    let asked = Asked {
-        request: &request,
-        operator: &operator,
-        registry: false,
-    };
-    let session = Session {
-        credentials: Credentials {
-            access_key_id: "ASIAPLANTED".into(),
-            secret_access_key: "planted".into(),
-            session_token: "planted".into(),
-        },
-        expiration: now() + Duration::from_secs(900),
-        answered: None,
-    };
-    let check = asked.session(Ok(&session), now());
-    assert_eq!(check.outcome, Outcome::Ok);
-    for part in [
-        ROLE,
-        "team.mine",
-        "900 s",
-        "k8s:prod:team",
-        "the tags team",
-        "12:15:00Z",
-        operator.arn.as_str(),
-    ] {
-        assert!(check.message.contains(part), "{part}: {}", check.message);
-    }
-    assert!(!format!("{check:?}").to_lowercase().contains("planted"));
-}
-
-#[test]
-fn a_refusal_says_what_to_do() {
-    let (request, operator) = (request(), operator());
-    let asked = Asked {
-        request: &request,
-        operator: &operator,
-        registry: false,
-    };
-    let told = |error| asked.session(Err(error), now());
-    let denied = AwsError::from_answer(
-        403,
-        answer(Operation::AssumeRole, "AccessDenied", "User is not authorized"),
-    );
-    let check = told(denied);
-    assert_eq!(check.outcome, Outcome::Failed);
-    let advice = check.advice.unwrap();
-    for part in [
-        "trust relationship",
-        "arn:aws:iam::210987654321:role/operator",
-        "sts:TagSession",
-        "k8s:prod:team",
-    ] {
-        assert!(advice.contains(part), "{part}: {advice}");
-    }
-    let long = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
-    let check = told(AwsError::from_answer(
-        400,
-        answer(Operation::AssumeRole, "ValidationError", long),
-    ));
-    assert!(check.advice.unwrap().contains("maximum session duration"));
-    let check = told(AwsError::from_answer(
-        400,
-        answer(Operation::AssumeRole, "Throttling", "slow down"),
-    ));
-    assert_eq!(check.outcome, Outcome::Unknown);
-    let endpoint = EcrEndpoint {
-        region: "eu-west-1".to_owned(),
-        fips: false,
-        dual_stack: false,
-    };
-    let denied = AwsError::from_answer(
-        400,
-        answer(Operation::GetAuthorizationToken, "AccessDeniedException", "no"),
-    );
-    let check = asked.registry(&endpoint, Some(denied), now());
-    assert!(check.outcome == Outcome::Failed && check.advice.unwrap().contains("ecr:GetAuthorizationToken"));
-    assert_eq!(asked.registry(&endpoint, None, now()).outcome, Outcome::Ok);
-}
-
-#[test]
-fn what_is_not_asked_is_said() {
-    assert_eq!(not_asked(&NotAsked::NotPermitted).outcome, Outcome::Unknown);
-    assert_eq!(not_asked(&NotAsked::Chained).outcome, Outcome::Failed);
-    let account = not_asked(&NotAsked::ServiceAccount("app".to_owned()));
-    assert!(account.outcome == Outcome::Unknown && account.message.contains("ServiceAccount app"));
 }
 
 #[test]
@@ -143,6 +21,37 @@ fn a_resource_has_to_be_where_the_operator_looks() {
     assert_eq!(found(&resource, &["other".to_owned()]).outcome, Outcome::Failed);
     assert_eq!(spec(&resource, None).outcome, Outcome::Ok);
     assert_eq!(spec(&resource, Some(&"no such filter")).outcome, Outcome::Failed);
+}
+
+#[test]
+fn a_role_without_an_account_is_the_one_that_the_operator_named() {
+    let spec = fixtures::spec(Format::Map);
+    let RoleReference::Name(name) = &spec.role else {
+        panic!("it names an account");
+    };
+    let arn = format!("arn:aws:iam::123456789012:role/{name}");
+    let known = with_known_role(&spec, Some(&arn));
+    assert_eq!(known.role.known_arn(), Some(arn.as_str()));
+    // That of an earlier spec is another one.
+    assert_eq!(with_known_role(&spec, Some(ROLE)).role, spec.role);
+    assert_eq!(with_known_role(&spec, None).role, spec.role);
+}
+
+#[test]
+fn what_rests_on_a_supposition_is_not_known() {
+    let found = || Check::ok(POLICY, "Every role is permitted.");
+    let check = supposed(found());
+    assert!(check.outcome == Outcome::Unknown && check.message.contains("account is that of this command: Every"));
+    let check = by_unknown_setting(found());
+    assert!(check.outcome == Outcome::Unknown && check.message.contains("setting is another one"));
+    let named = Tenancy {
+        cluster_name: Some("prod".to_owned()),
+        ..Tenancy::default()
+    };
+    for (tenancy, has_id) in [(named, true), (Tenancy::default(), false)] {
+        let advice = namespace_unknown(&tenancy).advice.unwrap();
+        assert_eq!(advice.contains("external ID"), has_id, "{advice}");
+    }
 }
 
 fn secret_check(observed: Option<&ObservedSecret>) -> Check {

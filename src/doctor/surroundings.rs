@@ -4,7 +4,7 @@ use std::fmt;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::examination::Settings;
+use super::examination::{Settings, Source};
 use super::report::Check;
 use crate::aws::sdk::{Caller, EndpointSource};
 use crate::aws::{AwsError, RegionSource};
@@ -32,11 +32,26 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    /// What was found out of the operator. Of somebody else's rights nothing follows.
-    pub(super) fn judged(&self, check: Check) -> Check {
+    /// What was found out of the operator. Of somebody else's rights nothing follows, and neither does it from settings that may not be the
+    /// operator's.
+    pub(super) fn judged(&self, check: Check, source: &Source) -> Check {
         match self {
             Self::Somebody { operator: None, .. } => check.in_doubt(),
+            Self::Somebody { .. } if *source == Source::Command => check.in_doubt(),
             _ => check,
+        }
+    }
+
+    /// Whether it is the operator itself.
+    pub(super) fn is_operator(&self) -> bool {
+        matches!(self, Self::Operator(_))
+    }
+
+    /// The ServiceAccount of the operator, if that is known.
+    pub(super) fn account(&self) -> Option<&ServiceAccountName> {
+        match self {
+            Self::Operator(account) => Some(account),
+            Self::Somebody { operator, .. } => operator.as_ref(),
         }
     }
 
@@ -100,15 +115,19 @@ pub(super) fn settings(settings: &Settings, subject: Option<&Subject>) -> Check 
         some => some.join(","),
     };
     let shown = format!("unlisted namespaces {unlisted}, cluster name {cluster}, namespaces {namespaces}");
-    match (settings.of_running_operator, subject) {
-        (true, _) => Check::ok(
+    match (&settings.source, subject) {
+        (Source::RunningOperator, _) => Check::ok(
             NAME,
             format!("Those of the operator that runs here, from its command line and environment: {shown}."),
         ),
-        (false, Some(Subject::Operator(_))) => {
+        (Source::Deployment(name), _) => Check::ok(
+            NAME,
+            format!("Those of Deployment {name}, unless this command's flags say otherwise: {shown}."),
+        ),
+        (Source::Command, Some(Subject::Operator(_))) => {
             Check::ok(NAME, format!("From the environment and this command's flags: {shown}."))
         }
-        (false, _) => Check::unknown(
+        (Source::Command, _) => Check::unknown(
             NAME,
             format!("From the environment and this command's flags: {shown}. The operator may have others."),
         )

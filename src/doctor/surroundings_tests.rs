@@ -53,16 +53,25 @@ fn on_a_laptop_it_says_of_whom_it_speaks() {
     assert_eq!(alone.outcome, Outcome::Unknown);
     assert!(alone.advice.unwrap().contains("--service-account"));
     assert_eq!(laptop(None).holder().0, "jane");
+    let told = Source::Deployment("operator".to_owned());
+    let of_account = laptop(Some(account())).judged(Check::failed("rights", "it may not", "ask"), &Source::Command);
+    assert_eq!(of_account.outcome, Outcome::Unknown, "its settings may be others");
     let refused = || Check::failed("rights", "jane may not", "ask");
-    assert_eq!(laptop(None).judged(refused()).outcome, Outcome::Unknown);
-    assert_eq!(laptop(Some(account())).judged(refused()).outcome, Outcome::Failed);
+    assert_eq!(
+        laptop(None).judged(refused(), &Source::RunningOperator).outcome,
+        Outcome::Unknown
+    );
+    assert_eq!(
+        laptop(Some(account())).judged(refused(), &told).outcome,
+        Outcome::Failed
+    );
     assert_eq!(laptop(Some(account())).holder().1, Some(&account()));
 }
 
 #[test]
 fn settings_that_may_be_others_are_not_relied_on() {
     let mut own = Settings {
-        of_running_operator: false,
+        source: Source::Command,
         tenancy: Tenancy::default(),
         watch_namespaces: Vec::new(),
         upgrades_definition: true,
@@ -71,7 +80,13 @@ fn settings_that_may_be_others_are_not_relied_on() {
     };
     assert_eq!(settings(&own, Some(&Subject::Operator(account()))).outcome, Outcome::Ok);
     assert_eq!(settings(&own, Some(&laptop(None))).outcome, Outcome::Unknown);
-    own.of_running_operator = true;
+    own.source = Source::Deployment("operator".to_owned());
+    assert!(
+        settings(&own, Some(&laptop(None)))
+            .message
+            .contains("Deployment operator")
+    );
+    own.source = Source::RunningOperator;
     own.watch_namespaces = vec!["a".to_owned(), "b".to_owned()];
     let shown = settings(&own, None);
     assert!(

@@ -102,18 +102,25 @@ pub fn for_aws(error: &AwsError, known: &Circumstances<'_>) -> String {
     }
     match error {
         _ if answer.is_the_clock() || (answer.may_be_the_clock() && known.clocks_are_apart()) => about_clocks(known.skew),
-        AwsError::AccessDenied(answer) if answer.operation == Operation::AssumeRole => format!(
+        AwsError::AccessDenied(answer) | AwsError::NotPermitted(answer) if answer.message.contains("session policy") => {
+            about_session_policy(answer, &principal)
+        }
+        AwsError::AccessDenied(answer) if answer.operation == Operation::AssumeRole => match other_action(answer) {
+            Some(action) => format!(
+                "Check that the trust relationship of {role} allows {action} to the principal {principal}; the operator's own policy must allow \
+                 {action} on it."
+            ),
+            None => format!(
             "Check that {role} exists, and that its trust relationship allows sts:AssumeRole (with EKS Pod Identity \
              sts:TagSession too) to the principal {principal}; the operator's own policy must allow sts:AssumeRole on it."
-        ),
+            ),
+        },
         AwsError::AccessDenied(answer) if answer.operation == Operation::GetAuthorizationToken => {
             format!(
                 "Give {role} a policy that allows ecr:GetAuthorizationToken on *, and the pulling from the repository."
             )
         }
-        AwsError::AccessDenied(_) | AwsError::NotPermitted(_) => {
-            format!("Give {principal} a policy that allows sts:AssumeRole on {role}.")
-        }
+        AwsError::AccessDenied(answer) | AwsError::NotPermitted(answer) => about_own_policy(answer, &principal, role),
         AwsError::InvalidRequest(answer) => about_request(answer, known),
         AwsError::Unavailable(answer) if answer.code.is_none() && answer.message.contains("HTTP status") => {
             "Check the proxy, firewall or endpoint that the operator reaches AWS through. It will be tried again.".to_owned()
@@ -132,6 +139,44 @@ pub fn for_aws(error: &AwsError, known: &Circumstances<'_>) -> String {
              credentials in its environment."
                 .to_owned()
         }
+    }
+}
+
+/// What AWS refuses in a call for a session where that is not the call itself, such as its tags.
+fn other_action(answer: &Answer) -> Option<&str> {
+    answer.refused_action().filter(|action| *action != "sts:AssumeRole")
+}
+
+/// Which policy on the operator's side does not allow what, by what AWS says of it. The phrases are AWS's.
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html#access-denied-examples>
+fn about_own_policy(answer: &Answer, principal: &str, role: &str) -> String {
+    let action = answer.refused_action().unwrap_or("sts:AssumeRole");
+    let says = |words: &str| answer.message.contains(words);
+    let kinds = ["service control policy", "permissions boundary", "VPC endpoint policy"];
+    let kind = kinds.into_iter().find(|kind| says(kind));
+    match (kind, says("explicit deny")) {
+        (Some("permissions boundary"), false) => {
+            format!("The permissions boundary of {principal} must allow {action} on {role}.")
+        }
+        (Some(kind), false) => format!("A {kind} must allow {action} on {role} to {principal}."),
+        (Some(kind), true) => format!("A {kind} denies {principal} {action} on {role}: have that changed."),
+        (None, true) => format!("A policy of {principal} denies it {action} on {role}: have that changed."),
+        (None, false) => format!("Give {principal} a policy that allows {action} on {role}."),
+    }
+}
+
+/// The policy of the session with which the call was made: that of the spec where it was for a registry login, and otherwise the operator's own.
+fn about_session_policy(answer: &Answer, principal: &str) -> String {
+    let action = answer.refused_action();
+    match answer.operation {
+        Operation::GetAuthorizationToken => format!(
+            "spec.session.policy and spec.session.policyArns narrow the session: one of them must allow {} on *, and none deny it.",
+            action.unwrap_or("ecr:GetAuthorizationToken")
+        ),
+        _ => format!(
+            "The session of {principal} that the operator works with is narrowed by a session policy, which must allow {}.",
+            action.unwrap_or("sts:AssumeRole")
+        ),
     }
 }
 
@@ -229,161 +274,4 @@ pub fn about_overlap(refresh_before: Option<Duration>, format: &Format) -> Optio
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::aws::error::Answer;
-
-    const ROLE: &str = "arn:aws:iam::123456789012:role/theirs";
-
-    fn answer(operation: Operation, message: &str) -> Answer {
-        Answer {
-            operation,
-            code: None,
-            message: message.to_owned(),
-            request_id: None,
-            retry_after: None,
-            date: None,
-        }
-    }
-
-    fn of_role() -> Circumstances<'static> {
-        Circumstances {
-            role_arn: Some(ROLE),
-            ..Circumstances::default()
-        }
-    }
-
-    fn coded(code: &str) -> Answer {
-        Answer {
-            code: Some(code.to_owned()),
-            ..answer(Operation::AssumeRole, "no")
-        }
-    }
-
-    fn operator() -> Identity {
-        Identity::new("210987654321", "arn:aws:sts::210987654321:assumed-role/operator/eks-1")
-    }
-
-    #[test]
-    fn a_refusal_names_the_trust_relationship_that_is_missing() {
-        let error = AwsError::AccessDenied(answer(Operation::AssumeRole, ""));
-        let operator = operator();
-        let known = Circumstances {
-            operator: Some(&operator),
-            ..of_role()
-        };
-        let advice = for_aws(&error, &known);
-        assert!(advice.contains("trust relationship"));
-        assert!(advice.contains(ROLE));
-        assert!(advice.contains("arn:aws:iam::210987654321:role/operator"));
-        assert!(advice.contains("sts:TagSession"));
-    }
-
-    #[test]
-    fn the_limits_on_the_lifetime_are_kept_apart() {
-        let advice = |message: &str| {
-            let error = AwsError::InvalidRequest(answer(Operation::AssumeRole, message));
-            for_aws(&error, &of_role())
-        };
-        assert!(
-            advice("The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
-                .contains("3600")
-        );
-        assert!(
-            advice("The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
-                .contains("maximum session duration of arn")
-        );
-    }
-
-    #[test]
-    fn a_registry_refusal_speaks_of_the_roles_own_policy() {
-        let error = AwsError::AccessDenied(answer(Operation::GetAuthorizationToken, ""));
-        assert!(for_aws(&error, &of_role()).contains("ecr:GetAuthorizationToken"));
-    }
-
-    #[test]
-    fn too_many_tags_are_blamed_on_pod_identity() {
-        for code in ["PackedPolicyTooLarge", "PackedPolicyTooLargeException"] {
-            let error = AwsError::InvalidRequest(coded(code));
-            let advice = for_aws(&error, &of_role());
-            assert!(
-                advice.contains("disableSessionTags") && advice.contains("session.policy"),
-                "{advice}"
-            );
-            assert!(!advice.contains("registry"), "{advice}");
-            let registry = Circumstances {
-                registry: true,
-                ..of_role()
-            };
-            assert!(for_aws(&error, &registry).contains("registry"));
-        }
-    }
-
-    #[test]
-    fn a_region_that_is_off_is_named() {
-        let operator = operator();
-        let known = Circumstances {
-            region: Some("af-south-1"),
-            operator: Some(&operator),
-            ..of_role()
-        };
-        for code in ["RegionDisabledException", "InvalidClientTokenId"] {
-            let advice = for_aws(&AwsError::InvalidRequest(coded(code)), &known);
-            assert!(advice.contains("af-south-1"), "{advice}");
-        }
-    }
-
-    #[test]
-    fn partitions_do_not_mix() {
-        let operator = operator();
-        for (role_arn, region) in [
-            ("arn:aws-cn:iam::123456789012:role/theirs", None),
-            (ROLE, Some("cn-north-1")),
-        ] {
-            let known = Circumstances {
-                role_arn: Some(role_arn),
-                region,
-                operator: Some(&operator),
-                ..Circumstances::default()
-            };
-            let advice = for_aws(&AwsError::InvalidRequest(coded("InvalidClientTokenId")), &known);
-            assert!(advice.contains("partition"), "{advice}");
-        }
-    }
-
-    #[test]
-    fn a_signature_that_is_refused_while_the_clocks_are_apart_is_blamed_on_the_clock() {
-        let advice = |error: AwsError, seconds| {
-            let known = Circumstances {
-                skew: SignedDuration::from_secs(seconds),
-                ..of_role()
-            };
-            for_aws(&error, &known)
-        };
-        let behind = advice(AwsError::Unavailable(coded("SignatureDoesNotMatch")), 3600);
-        assert!(behind.contains("3600 s behind"), "{behind}");
-        let ahead = advice(AwsError::Unavailable(coded("InvalidSignatureException")), -3600);
-        assert!(ahead.contains("3600 s ahead"), "{ahead}");
-        let told = advice(AwsError::Unavailable(coded("RequestExpired")), 0);
-        assert!(told.contains("clock"), "{told}");
-        let secret = advice(AwsError::NoIdentity(coded("SignatureDoesNotMatch")), 0);
-        assert!(!secret.contains("clock"), "{secret}");
-    }
-
-    #[test]
-    fn an_overlap_that_mounted_secrets_lose_is_warned_of() {
-        let advice = |seconds, format| about_overlap(Some(Duration::from_secs(seconds)), &format);
-        assert!(advice(179, Format::Map).is_some_and(|advice| advice.contains("180 or more")));
-        assert_eq!(advice(180, Format::Map), None);
-        assert_eq!(advice(180, Format::CredentialProcess), None);
-        assert_eq!(about_overlap(None, &Format::Map), None);
-    }
-
-    #[test]
-    fn an_overlap_that_a_mounted_file_loses_is_warned_of_sooner() {
-        let advice = |seconds| about_overlap(Some(Duration::from_secs(seconds)), &Format::File);
-        assert!(advice(419).is_some_and(|advice| advice.contains("420 or more")));
-        assert_eq!(advice(420), None);
-        assert_eq!(about_overlap(None, &Format::File), None);
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use crate::aws::identity::KnownIdentity;
 use crate::aws::sdk::SdkAws;
 use crate::aws::{AssumeRole, Aws, Identity};
 use crate::doctor::report::Check;
-use crate::doctor::resource::{self, Asked, NotAsked};
+use crate::doctor::session::{self, Asked, NotAsked};
 use crate::doctor::surroundings::{self, Subject};
 use crate::fence::Fence;
 use crate::operator::boundary::Tenancy;
@@ -45,13 +45,13 @@ impl AtAws {
         })
     }
 
-    /// What AWS says to the session of a spec, and to the registry logins with it.
-    pub(super) async fn session(&self, spec: &Spec, tenancy: &Tenancy, namespace: &str) -> Vec<Check> {
+    /// What AWS says to the session of a spec, and to the registry logins with it. Without a namespace it has no external ID but that of the spec.
+    pub(super) async fn session(&self, spec: &Spec, tenancy: &Tenancy, namespace: Option<&str>) -> Vec<Check> {
         let Some(operator) = &self.identity else {
-            return vec![resource::not_asked(&NotAsked::NoIdentity)];
+            return vec![session::not_asked(&NotAsked::NoIdentity)];
         };
         if spec.duration > CHAINED_SESSION_MAX && operator.is_role_session() {
-            return vec![resource::not_asked(&NotAsked::Chained)];
+            return vec![session::not_asked(&NotAsked::Chained)];
         }
         let request = request(spec, operator, tenancy, namespace);
         let asked = Asked {
@@ -61,9 +61,9 @@ impl AtAws {
         };
         let session = match self.aws.assume_role(&request).await {
             Ok(session) => session,
-            Err(error) => return vec![asked.session(Err(error), Timestamp::now())],
+            Err(error) => return asked.session(Err(error), Timestamp::now()),
         };
-        let mut checks = vec![asked.session(Ok(&session), Timestamp::now())];
+        let mut checks = asked.session(Ok(&session), Timestamp::now());
         for endpoint in spec.format.registry_endpoints() {
             let login = self.aws.registry_login(&endpoint, &session.credentials).await;
             checks.push(asked.registry(&endpoint, login.err(), Timestamp::now()));
@@ -73,11 +73,12 @@ impl AtAws {
 }
 
 /// The request that the operator makes.
-fn request(spec: &Spec, operator: &Identity, tenancy: &Tenancy, namespace: &str) -> AssumeRole {
+fn request(spec: &Spec, operator: &Identity, tenancy: &Tenancy, namespace: Option<&str>) -> AssumeRole {
+    let own = || spec.session.clone();
     AssumeRole {
         role_arn: operator.arn_of(&spec.role),
         region: spec.region.clone(),
-        session: tenancy.session_request(namespace, spec),
+        session: namespace.map_or_else(own, |namespace| tenancy.session_request(namespace, spec)),
         duration: spec.duration,
     }
 }

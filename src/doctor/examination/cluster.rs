@@ -8,12 +8,11 @@ use k8s_openapi::jiff::Timestamp;
 use kube::Client;
 use tokio::time::timeout;
 
-use super::Question;
-use super::Settings;
+use super::{Question, Settings, Source};
 use crate::api;
 use crate::cluster::connection::connect;
 use crate::cluster::crd::{self, published::published};
-use crate::cluster::inquiry::{self, Right, ServiceAccountName};
+use crate::cluster::inquiry::{self, Deployed, Right, ServiceAccountName};
 use crate::cluster::kube::KubeCluster;
 use crate::cluster::lease::Leases;
 use crate::cluster::lease::kube::KubeLease;
@@ -63,20 +62,33 @@ impl InCluster {
             }
         };
         let own = user.as_deref().and_then(ServiceAccountName::of_user);
+        // Other ServiceAccounts have kubeconfigs too.
+        let is_its_pod = question.settings.source == Source::RunningOperator;
         let subject = match (own, &question.service_account) {
-            (Some(own), None) => Subject::Operator(own),
+            (Some(own), None) if is_its_pod || own.name == SERVICE_ACCOUNT => Subject::Operator(own),
             (Some(own), Some(given)) if own == *given => Subject::Operator(own),
             (_, Some(given)) => Subject::Somebody {
                 user,
                 operator: Some(given.clone()),
             },
-            (None, None) => Subject::Somebody {
+            (_, None) => Subject::Somebody {
                 user,
                 operator: the_only_operator(&client).await,
             },
         };
         checks.push(surroundings::cluster(&subject));
         Some(Self { client, subject })
+    }
+
+    /// What the operator's Deployment starts it with, where this is somebody else's command and may look.
+    pub(super) async fn deployed(&self) -> Option<Deployed> {
+        match &self.subject {
+            Subject::Somebody {
+                operator: Some(account),
+                ..
+            } => inquiry::deployed(&self.client, account).await.ok().flatten(),
+            _ => None,
+        }
     }
 
     pub(super) async fn look_around(&self, question: &Question, checks: &mut Vec<Check>) {
@@ -96,7 +108,10 @@ impl InCluster {
             tokens_in: tokens_in.as_deref(),
         };
         let rules = rights::rules(&needs);
-        let answers = stream::iter(&rules).map(|rule| self.review(rule)).buffered(REVIEWS);
+        let source = &question.settings.source;
+        let answers = stream::iter(&rules)
+            .map(|rule| self.review(rule, source))
+            .buffered(REVIEWS);
         checks.extend(answers.collect::<Vec<_>>().await);
         if let Some((namespace, name)) = &lease {
             let found = KubeLease::new(self.client.clone(), Some(namespace), name).get().await;
@@ -123,11 +138,8 @@ impl InCluster {
     /// The Lease, where its namespace is known.
     fn lease(&self, settings: &Settings) -> Option<(String, String)> {
         let (namespace, name) = settings.lease.as_ref()?;
-        let account = match &self.subject {
-            Subject::Operator(account) => Some(account),
-            Subject::Somebody { operator, .. } => operator.as_ref(),
-        };
-        let namespace = namespace.as_ref().or(account.map(|account| &account.namespace))?;
+        let own = self.subject.account().map(|account| &account.namespace);
+        let namespace = namespace.as_ref().or(own)?;
         Some((namespace.clone(), name.clone()))
     }
 
@@ -142,7 +154,7 @@ impl InCluster {
         spec.service_account_name.map(|_| namespace.to_owned())
     }
 
-    async fn review(&self, rule: &Rule) -> Check {
+    async fn review(&self, rule: &Rule, source: &Source) -> Check {
         let (who, whose) = self.subject.holder();
         let rights = rule.rights();
         let answers = rights.iter().map(|right| inquiry::may(&self.client, whose, right));
@@ -150,11 +162,15 @@ impl InCluster {
         let answers: Vec<_> = answers
             .map(|answer| answer.map_err(|error| error.to_string()))
             .collect();
-        self.subject.judged(rule.check(&who, &answers))
+        self.subject.judged(rule.check(&who, &answers), source)
     }
 
-    /// What is known of who may have what in a namespace, or why nothing is.
-    pub(super) async fn boundary(&self, tenancy: &Tenancy, namespace: &str) -> Result<Boundary, String> {
+    /// What is known of who may have what in a namespace, and why the namespace's labels are not if they are not, or else why nothing is.
+    pub(super) async fn boundary(
+        &self,
+        tenancy: &Tenancy,
+        namespace: &str,
+    ) -> Result<(Boundary, Option<String>), String> {
         let cluster = KubeCluster::new(self.client.clone(), INSTANCE, Fence::open());
         let cluster = cluster.watching(&[namespace.to_owned()]);
         let mut policies = Policies::default();
@@ -162,17 +178,19 @@ impl InCluster {
             // Why one cannot be read is kept with it.
             let _ = policies.insert(policy.name, policy.spec);
         }
-        let labels = listed(cluster.watch_namespaces().map(|(_, event)| event)).await;
-        // Those that are not known are none that could be relied on.
-        let labels = labels.unwrap_or_default().into_iter();
-        let labels: Labels = labels.map(|found| (found.name, Arc::new(found.labels))).collect();
+        let (found, unknown) = match listed(cluster.watch_namespaces().map(|(_, event)| event)).await {
+            Ok(found) => (found, None),
+            Err(why) => (Vec::new(), Some(why)),
+        };
+        let found = found.into_iter();
+        let labels: Labels = found.map(|found| (found.name, Arc::new(found.labels))).collect();
         let boundary = Boundary::new(tenancy.clone());
         boundary.publish(Known {
             policies,
             labels,
             held: None,
         });
-        Ok(boundary)
+        Ok((boundary, unknown))
     }
 
     pub(super) async fn secret(&self, situation: Situation<'_>) -> Check {

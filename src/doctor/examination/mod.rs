@@ -12,11 +12,12 @@ use serde_json::json;
 use self::aws::AtAws;
 use self::cluster::InCluster;
 use super::report::{Check, Report};
-use super::resource::{self, NotAsked};
+use super::resource;
+use super::session::{self, NotAsked};
 use super::surroundings;
 use super::target::Target;
 use crate::api::AWSAssumeRoleSpec;
-use crate::cluster::inquiry::{self, ServiceAccountName};
+use crate::cluster::inquiry::{self, Deployed, ServiceAccountName};
 use crate::operator::boundary::Tenancy;
 use crate::operator::renderer::Renderer;
 use crate::refresh::plan::Situation;
@@ -29,8 +30,8 @@ const ROLE_RESOURCE: &str = "doctor";
 /// How the operator is set up.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Whether they were read from an operator that runs here.
-    pub of_running_operator: bool,
+    /// From where they are known.
+    pub source: Source,
     /// How tenants are kept apart.
     pub tenancy: Tenancy,
     /// The namespaces that are watched. None: all.
@@ -42,6 +43,20 @@ pub struct Settings {
     /// Whether instance metadata may give credentials.
     pub instance_metadata: bool,
 }
+
+/// From where it is known how the operator is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// From an operator that runs here.
+    RunningOperator,
+    /// From the operator's Deployment of that name.
+    Deployment(String),
+    /// From the environment and the flags of this command.
+    Command,
+}
+
+/// How an operator is set up that is started so, if that can be read.
+pub type SettingsOf<'a> = &'a (dyn Fn(&Deployed) -> Option<Settings> + Sync);
 
 /// What is to be looked at.
 #[derive(Clone, Debug)]
@@ -55,9 +70,17 @@ pub struct Question {
 }
 
 /// Looks at everything.
-pub async fn examine(question: &Question) -> Report {
+pub async fn examine(question: Question, settings_of: SettingsOf<'_>) -> Report {
     let mut checks = Vec::new();
-    let cluster = InCluster::connect(question, &mut checks).await;
+    let cluster = InCluster::connect(&question, &mut checks).await;
+    let question = &match &cluster {
+        Some(cluster) if question.settings.source == Source::Command => {
+            let told = cluster.deployed().await.and_then(|deployed| settings_of(&deployed));
+            let settings = told.unwrap_or(question.settings);
+            Question { settings, ..question }
+        }
+        _ => question,
+    };
     let subject = cluster.as_ref().map(|cluster| &cluster.subject);
     checks.push(surroundings::settings(&question.settings, subject));
     if let Some(cluster) = &cluster {
@@ -83,6 +106,11 @@ async fn look_at(
                 return;
             };
             let namespace = namespace.as_deref().unwrap_or(cluster.client.default_namespace());
+            let served = &question.settings.watch_namespaces;
+            if cluster.subject.is_operator() && !resource::is_served(namespace, served) {
+                // It may not look there either.
+                return checks.push(resource::not_served(namespace));
+            }
             match inquiry::resource(&cluster.client, namespace, name).await {
                 Ok(Some(found)) => look_at_resource(&found, question, cluster, aws, checks).await,
                 Ok(None) => checks.push(resource::not_found(namespace, name, None)),
@@ -90,6 +118,11 @@ async fn look_at(
             }
         }
         Target::Role { arn, namespace } => {
+            if let Some(namespace) = namespace
+                && !resource::is_served(namespace, &question.settings.watch_namespaces)
+            {
+                checks.push(resource::not_served(namespace));
+            }
             let spec = match role_spec(arn, namespace.as_deref()) {
                 Ok(spec) => spec,
                 Err(check) => return checks.push(check),
@@ -116,7 +149,9 @@ async fn look_at_resource(
         templates.as_ref().map(|error| error as &dyn fmt::Display),
     ));
     if let Ok(spec) = &found.spec {
-        look_at_spec(spec, Some(&found.key.namespace), question, Some(cluster), aws, checks).await;
+        let known = found.status.as_deref().and_then(|status| status.role_arn.as_deref());
+        let asked = resource::with_known_role(spec, known);
+        look_at_spec(&asked, Some(&found.key.namespace), question, Some(cluster), aws, checks).await;
         let region = aws.map(|at| at.aws.region()).filter(|region| region.is_known());
         let situation = Situation {
             resource: &found.key,
@@ -143,35 +178,42 @@ async fn look_at_spec(
     checks: &mut Vec<Check>,
 ) {
     let tenancy = &question.settings.tenancy;
+    // The account of whoever runs this need not be the operator's.
+    let is_operator = cluster.is_some_and(|cluster| cluster.subject.is_operator());
+    let supposed = !is_operator && spec.role.known_arn().is_none();
+    let mut found = Vec::new();
     let mut permitted = true;
-    if let (Some(namespace), Some(cluster)) = (namespace, cluster) {
-        let (check, may) = policy(spec, namespace, tenancy, cluster, aws).await;
-        checks.push(check);
-        permitted = may;
-    } else {
-        let check = resource::policies_unknown("it depends on the namespace");
-        checks.push(check.with_advice("Name the namespace that the resource is to be in with --namespace."));
+    match (namespace, cluster) {
+        (Some(namespace), Some(cluster)) => {
+            let (check, may) = policy(spec, namespace, &question.settings, cluster, aws).await;
+            found.push(check);
+            permitted = may;
+        }
+        (Some(_), None) => found.push(resource::policies_unknown("the cluster was not looked at")),
+        (None, _) => found.push(resource::namespace_unknown(tenancy)),
     }
-    let Some(aws) = aws else {
-        return checks.push(resource::not_asked(&NotAsked::NoIdentity));
-    };
-    match &spec.service_account_name {
-        _ if !permitted => checks.push(resource::not_asked(&NotAsked::NotPermitted)),
-        Some(account) => checks.push(resource::not_asked(&NotAsked::ServiceAccount(account.to_string()))),
-        None => checks.extend(aws.session(spec, tenancy, namespace.unwrap_or_default()).await),
+    match (aws, &spec.service_account_name) {
+        (None, _) => found.push(session::not_asked(&NotAsked::NoIdentity)),
+        _ if !permitted => found.push(session::not_asked(&NotAsked::NotPermitted)),
+        (_, Some(account)) => found.push(session::not_asked(&NotAsked::ServiceAccount(account.to_string()))),
+        (Some(aws), None) => found.extend(aws.session(spec, tenancy, namespace).await),
     }
+    checks.extend(found.into_iter().map(|check| match supposed {
+        true => resource::supposed(check),
+        false => check,
+    }));
 }
 
 /// What the policies say, and whether AWS may be asked then.
 async fn policy(
     spec: &Spec,
     namespace: &str,
-    tenancy: &Tenancy,
+    settings: &Settings,
     cluster: &InCluster,
     aws: Option<&AtAws>,
 ) -> (Check, bool) {
-    let boundary = match cluster.boundary(tenancy, namespace).await {
-        Ok(boundary) => boundary,
+    let (boundary, labels_unknown) = match cluster.boundary(&settings.tenancy, namespace).await {
+        Ok(known) => known,
         Err(why) => {
             return (
                 resource::policies_unknown(&format!("they cannot be listed: {why}")),
@@ -186,12 +228,23 @@ async fn policy(
             false,
         );
     };
+    if let (Ruling::Held(_), Some(why)) = (&ruling, labels_unknown) {
+        let why = format!("the labels of the namespace {namespace} are not known here: {why}");
+        return (resource::policies_unknown(&why), false);
+    }
     let role = match (identity, spec.role.known_arn()) {
         (Some(identity), _) => identity.arn_of(&spec.role),
         (None, known) => known.unwrap_or("the role").to_owned(),
     };
     let may = matches!(ruling, Ruling::Permitted | Ruling::Unlisted);
-    (resource::policy(&role, namespace, boundary.is_open(), &ruling), may)
+    let check = resource::policy(&role, namespace, boundary.is_open(), &ruling);
+    // What holds where no policy says anything is a setting.
+    let by_setting = boundary.is_open() || matches!(ruling, Ruling::Unlisted);
+    let in_doubt = by_setting && settings.source == Source::Command && !cluster.subject.is_operator();
+    match in_doubt {
+        true => (resource::by_unknown_setting(check), may),
+        false => (check, may),
+    }
 }
 
 /// The error of the templates, if they have one.

@@ -1,0 +1,224 @@
+//! What AWS says to the session of a role, as the operator would ask for it: as a whole, and to each thing that it looks at.
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::report::Check;
+use crate::aws::error::Answer;
+use crate::aws::{AssumeRole, AwsError, Identity};
+use crate::credentials::Session;
+use crate::refresh::advice::{self, Circumstances};
+use crate::refresh::schedule::whole_seconds;
+use crate::spec::ecr::EcrEndpoint;
+
+const SESSION: &str = "session";
+const TRUST: &str = "trust";
+const TAGS: &str = "tags";
+const DURATION: &str = "duration";
+const EXTERNAL_ID: &str = "external-id";
+const REGISTRY: &str = "registry";
+
+/// Why AWS is not asked for a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum NotAsked {
+    /// Who the operator is, is not known.
+    NoIdentity,
+    /// No policy permits it, or that is not known.
+    NotPermitted,
+    /// The session would be another one's.
+    ServiceAccount(String),
+    /// It would be longer than role chaining allows.
+    Chained,
+}
+
+pub(super) fn not_asked(why: &NotAsked) -> Check {
+    match why {
+        NotAsked::NoIdentity => Check::unknown(
+            SESSION,
+            "AWS was not asked for a session, since it does not know who asks.",
+        ),
+        NotAsked::NotPermitted => Check::unknown(
+            SESSION,
+            "AWS was not asked for a session, since the operator asks for none that no policy is known to permit.",
+        ),
+        NotAsked::ServiceAccount(name) => Check::unknown(
+            SESSION,
+            format!("The role is assumed as ServiceAccount {name}, with a token that this command does not make."),
+        )
+        .with_advice("See what AWS said to the operator in the status, below."),
+        NotAsked::Chained => Check::failed(
+            SESSION,
+            "spec.durationSeconds is more than role chaining allows.",
+            advice::chained(),
+        ),
+    }
+}
+
+/// What AWS said to the request, which is the operator's own.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) request: &'a AssumeRole,
+    pub(super) operator: &'a Identity,
+    /// Whether the operator confines the session by a policy of its own.
+    pub(super) registry: bool,
+}
+
+impl Asked<'_> {
+    /// What was asked for, for people.
+    fn shown(&self) -> String {
+        let AssumeRole {
+            role_arn,
+            region,
+            session,
+            duration,
+        } = self.request;
+        let mut shown = format!(
+            "sts:AssumeRole on {role_arn} by {}, as {} for {} s",
+            self.operator.arn,
+            session.name,
+            duration.as_secs()
+        );
+        if let Some(region) = region {
+            shown.push_str(&format!(", in {region}"));
+        }
+        if let Some(id) = &session.external_id {
+            shown.push_str(&format!(", with the external ID {id}"));
+        }
+        if let Some(identity) = &session.source_identity {
+            shown.push_str(&format!(", with the source identity {identity}"));
+        }
+        if !session.tags.is_empty() {
+            let keys: Vec<&str> = session.tags.keys().map(String::as_str).collect();
+            shown.push_str(&format!(", with the tags {} (sts:TagSession)", keys.join(", ")));
+        }
+        if session.policy.is_some() || !session.policy_arns.is_empty() {
+            shown.push_str(", with a session policy");
+        }
+        shown
+    }
+
+    /// A refusal, at a time by this clock.
+    fn refused(&self, name: &'static str, what: &str, error: AwsError, now: Timestamp) -> Check {
+        let date = error.answer().date;
+        let circumstances = Circumstances {
+            role_arn: Some(&self.request.role_arn),
+            operator: Some(self.operator),
+            region: self.request.region.as_deref(),
+            registry: self.registry,
+            web_identity: None,
+            skew: date.map(|date| date.duration_since(now)).unwrap_or_default(),
+        };
+        let (error, advice) = advice::advised(error, Some(self.request), &circumstances);
+        let asked = format!("AWS refuses {what}: {error}");
+        match error {
+            AwsError::Throttled(_) | AwsError::Unavailable(_) => Check::unknown(name, asked).with_advice(advice),
+            _ => Check::failed(name, asked, advice),
+        }
+    }
+
+    /// What came of the request as a whole, and what follows for each thing that AWS looks at.
+    pub(super) fn session(&self, answer: Result<&Session, AwsError>, now: Timestamp) -> Vec<Check> {
+        let shown = self.shown();
+        let session = match answer {
+            Ok(session) => session,
+            Err(error) => {
+                let parts = self.parts(Some(&error));
+                let mut checks = vec![self.refused(SESSION, &shown, error, now)];
+                checks.extend(parts);
+                return checks;
+            }
+        };
+        let end = whole_seconds(session.expiration);
+        let mut checks = vec![Check::ok(
+            SESSION,
+            format!("AWS allows {shown}. The session would last until {end}; its credentials were thrown away."),
+        )];
+        checks.extend(self.parts(None));
+        checks
+    }
+
+    /// The things that AWS looks at, one by one. Where it refuses it names one at most, and what it did not come to is not known.
+    fn parts(&self, error: Option<&AwsError>) -> Vec<Check> {
+        let refusal = match error {
+            None => None,
+            Some(
+                AwsError::AccessDenied(answer) | AwsError::NotPermitted(answer) | AwsError::InvalidRequest(answer),
+            ) => Some(answer),
+            // It was not looked at.
+            Some(_) => return Vec::new(),
+        };
+        let judged = |name, holds: String, is_refused: bool, refused: &str, advice: String| match refusal {
+            None => Check::ok(name, holds),
+            Some(_) if is_refused => Check::failed(name, refused, advice),
+            Some(_) => Check::unknown(name, "AWS refuses the session, and does not say whether for this."),
+        };
+        let AssumeRole {
+            role_arn,
+            session,
+            duration,
+            ..
+        } = self.request;
+        let principal = self.operator.principal();
+        let of_trust = matches!(error, Some(AwsError::AccessDenied(_)));
+        let action = refusal.and_then(Answer::refused_action);
+        let of_tags = action == Some("sts:TagSession");
+        let says = |word: &str| refusal.is_some_and(|answer| answer.message.contains(word));
+        let of_duration = says("DurationSeconds") || says("MaxSessionDuration");
+        let seconds = duration.as_secs();
+        let mut parts = vec![
+            judged(
+                TRUST,
+                format!("The trust policy of {role_arn} lets {principal} assume it."),
+                of_trust && !of_tags,
+                "The role is not there, or its trust policy does not let the operator assume it as it asks.",
+                format!("Let the trust policy of {role_arn} allow sts:AssumeRole to {principal}."),
+            ),
+            judged(
+                TAGS,
+                match session.tags.is_empty() {
+                    true => "No session tags are asked for, and those that the operator's own session passes on are allowed.".to_owned(),
+                    false => "sts:TagSession is allowed, with the tags that are asked for.".to_owned(),
+                },
+                of_tags,
+                "sts:TagSession is not allowed.",
+                format!(
+                    "Let the trust policy of {role_arn} allow sts:TagSession to {principal}, and the operator's own policy allow it on the role."
+                ),
+            ),
+            judged(
+                DURATION,
+                format!("The role may be had for {seconds} s."),
+                of_duration,
+                "The role may not be had for so long.",
+                "Lower spec.durationSeconds, or raise the maximum session duration of the role.".to_owned(),
+            ),
+        ];
+        parts.push(match (&session.external_id, refusal) {
+            (Some(id), None) => Check::ok(EXTERNAL_ID, format!("The external ID {id} is the right one, if one is asked for.")),
+            (None, None) => Check::ok(EXTERNAL_ID, "None is sent, and none is asked for."),
+            (Some(id), Some(_)) => Check::unknown(EXTERNAL_ID, format!("The external ID {id} was sent."))
+                .with_advice(format!("If the trust policy has a condition on sts:ExternalId, it must be {id}.")),
+            (None, Some(_)) => Check::unknown(EXTERNAL_ID, "No external ID was sent.").with_advice(
+                "If the trust policy has a condition on sts:ExternalId, set spec.session.externalId, or tenancy.clusterName in the values of the chart.",
+            ),
+        });
+        parts
+    }
+
+    pub(super) fn registry(&self, endpoint: &EcrEndpoint, error: Option<AwsError>, now: Timestamp) -> Check {
+        let what = format!(
+            "ecr:GetAuthorizationToken in {} with the session of the role",
+            endpoint.region
+        );
+        match error {
+            Some(error) => self.refused(REGISTRY, &what, error, now),
+            None => Check::ok(
+                REGISTRY,
+                format!("AWS allows {what}. Whether it may pull from the repository shows when it does."),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
