@@ -40,6 +40,9 @@ pub async fn run() -> Result<()> {
         }
     });
     environment::up()?;
+    if on_a_node() {
+        pod::install()?;
+    }
     let endpoint = variable("AWS_ENDPOINT_URL")?;
     let examples: Vec<String> = EXAMPLES.iter().map(|name| format!("docs/examples/{name}")).collect();
     quiet(&["delete", "--ignore-not-found", "-f", "docs/examples"])?;
@@ -227,7 +230,7 @@ fn decoded(secret: &Value, key: &str) -> Result<String> {
 }
 
 /// A variable of the environment.
-fn variable(name: &str) -> Result<String> {
+pub fn variable(name: &str) -> Result<String> {
     let env = fs::read_to_string(folder().join("env")).map_err(|error| error.to_string())?;
     env.lines()
         .find_map(|line| line.strip_prefix(&format!("export {name}='")))

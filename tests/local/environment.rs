@@ -22,6 +22,9 @@ use crate::operator::{ACCESS_KEY_ID, Operator, SECRET_ACCESS_KEY, on_a_node};
 
 const REGION: &str = "eu-west-1";
 
+/// How long all of it may take to start. The node and the Pods on it have bounds of their own, which come first.
+const START_TIMEOUT: Duration = Duration::from_secs(400);
+
 /// Where the files are.
 pub fn folder() -> PathBuf {
     root().join("target/dev")
@@ -86,7 +89,7 @@ pub fn up() -> Result<(), String> {
         "Starting etcd, kube-apiserver, moto, Jaeger, the chart, kube-controller-manager, {node}and the operator ..."
     );
     while !ready.exists() {
-        if keeper_pid().is_none() || started.elapsed() > Duration::from_secs(120) {
+        if keeper_pid().is_none() || started.elapsed() > START_TIMEOUT {
             let log = fs::read_to_string(folder().join("keeper.log")).unwrap_or_default();
             return Err(format!("the local environment did not start:\n{log}"));
         }
