@@ -9,15 +9,15 @@ help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 # The operator runs on a node where there can be one: the parts of that are built only there.
-demo up: PROGRAMS = --bin aws-assume-role --example local
+demo up: PROGRAMS = --profile demo --bin aws-assume-role --example local
 demo up: PARTS = tests/controlplane/build demo
 demo: NODE ?= $(shell tests/node/able > /dev/null 2>&1 && echo 1)
 
 demo: programs ## Shows the whole job on a local cluster, from nothing.
-	@NODE=$(NODE) cargo run --quiet --example local -- demo
+	@NODE=$(NODE) cargo run --quiet --profile demo --example local -- demo
 
 up: programs ## Starts a local cluster with the operator, and leaves it running: make up NODE=1 with a node, on which it runs in Pods.
-	@NODE=$(NODE) cargo run --quiet --example local -- up
+	@NODE=$(NODE) cargo run --quiet --profile demo --example local -- up
 
 # Without Cargo: it must work also while the code does not build.
 down: ## Ends the local cluster.
@@ -52,7 +52,7 @@ fuzz: ## Looks for input that the operator stumbles over: make fuzz TARGET=templ
 	cargo fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz --sanitizer none $(or $(TARGET),spec) \
 	  target/fuzz/corpus/$(or $(TARGET),spec) -- -max_total_time=$(or $(SECONDS),60) -timeout=20 -max_len=20000
 
-# The parts are built beside the operator, which needs the machine for about as long. Nothing is built twice: demo and tests use the same.
+# The parts are built beside the operator, which needs the machine for about as long.
 build: PROGRAMS = --workspace --bins --examples --tests
 build: PARTS = tests/controlplane/build && tests/sdks/build
 build: programs
