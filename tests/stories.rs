@@ -44,6 +44,7 @@ mod pods_live_on_their_secrets;
 mod registries_are_logged_in_to;
 mod sdks_never_use_expired_credentials;
 mod tenants_are_kept_apart;
+mod the_chart_comes_and_goes;
 mod the_chart_takes_its_values;
 mod the_cluster_is_reached_through_a_proxy;
 mod the_definition_is_current;

@@ -32,7 +32,7 @@ async fn secret(world: &World, manager: &str, metadata: Value) -> Secret {
 }
 
 /// The definition that the predecessors' charts install.
-fn old_definition() -> Value {
+pub fn old_definition() -> Value {
     let string = json!({"type": "string"});
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",

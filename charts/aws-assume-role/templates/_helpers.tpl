@@ -1,5 +1,14 @@
-{{/* One fixed name for everything, because people refer to the operator's ServiceAccount in AWS. */}}
-{{- define "aws-assume-role.name" -}}aws-assume-role-controller{{- end }}
+{{/*
+One fixed name for everything, because people refer to the operator's ServiceAccount in AWS. Every template needs it, so this is also where it
+shows that the values are those of another chart.
+*/}}
+{{- define "aws-assume-role.name" -}}
+{{- range list "admissionPolicy" "aws" "awsCalls" "crd" "http" "image" "log" "metrics" "networkPolicy" "rbac" "serviceAccount" "serviceAccountTokens" "tenancy" "tracing" }}
+{{- if not (kindIs "map" (get $.Values .)) }}
+{{- fail (printf "%s is missing in the values. Those of an earlier release lack it: use --reset-then-reuse-values instead of --reuse-values" .) }}
+{{- end }}
+{{- end -}}
+aws-assume-role-controller{{- end }}
 
 {{/*
 What the names of cluster-scoped objects end with. An operator of the whole cluster is the only one, so its objects have the fixed name, and

@@ -10,6 +10,9 @@ use crate::checks::Refusal;
 use crate::place::{HOSTILE, NAMESPACES, Place};
 use support::fixtures::ACCOUNT;
 
+/// An account in which nobody has roles.
+const NOBODYS: &str = "000000000000";
+
 /// The permission that a resource has in common with others, for those who mean well.
 pub(super) fn permission_of(place: &Place) -> Option<&'static str> {
     let namespace = NAMESPACES.into_iter().find(|name| *name == place.namespace)?;
@@ -76,12 +79,13 @@ impl Life {
         }
     }
 
-    /// The roles of another account are withdrawn.
+    /// The roles of another account are withdrawn, or all, of which those of the operator's account are named without it.
     fn policy_is_narrowed_for_a_while(&mut self) {
         let namespace = NAMESPACES[self.random.usize(0..NAMESPACES.len())];
+        let other_account = self.random.bool();
         let refusal = Refusal {
             namespace,
-            other_account: true,
+            other_account,
         };
         let policies = self.policies.clone();
         let restore = move |api: &crate::api_server::ApiServer| match policies.lock().unwrap().contains(namespace) {
@@ -89,8 +93,12 @@ impl Life {
             false => api.delete_policy(namespace),
         };
         if self.refuse_for_a_while(vec![refusal], restore) {
-            self.checks.count("policy: narrowed");
-            self.api.put_policy(policy(namespace, ACCOUNT));
+            let (narrowed, account) = match other_account {
+                true => ("policy: narrowed", ACCOUNT),
+                false => ("policy: emptied", NOBODYS),
+            };
+            self.checks.count(narrowed);
+            self.api.put_policy(policy(namespace, account));
         }
     }
 
