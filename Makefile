@@ -9,15 +9,16 @@ help: ## Shows this.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
 
 # The operator runs on a node where there can be one: the parts of that are built only there.
-demo up: PROGRAMS = --profile demo --bin aws-assume-role --example local
+demo up: DEMO = --profile demo --no-default-features
+demo up: PROGRAMS = $(DEMO) --bin aws-assume-role --example local
 demo up: PARTS = tests/controlplane/build demo
 demo: NODE ?= $(shell tests/node/able > /dev/null 2>&1 && echo 1)
 
 demo: programs ## Shows the whole job on a local cluster, from nothing.
-	@NODE=$(NODE) cargo run --quiet --profile demo --example local -- demo
+	@NODE=$(NODE) cargo run --quiet $(DEMO) --example local -- demo
 
 up: programs ## Starts a local cluster with the operator, and leaves it running: make up NODE=1 with a node, on which it runs in Pods.
-	@NODE=$(NODE) cargo run --quiet --profile demo --example local -- up
+	@NODE=$(NODE) cargo run --quiet $(DEMO) --example local -- up
 
 # Without Cargo: it must work also while the code does not build.
 down: ## Ends the local cluster.

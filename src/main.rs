@@ -6,6 +6,7 @@ use aws_assume_role::cli::Configuration;
 use clap::Parser;
 
 /// It gives memory back that many resources at once needed for a moment.
+#[cfg(feature = "jemalloc")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -11,9 +11,9 @@ use support::fixtures::{NAMESPACE, map_spec, with};
 use support::wait_for;
 use support::world::{PATIENCE, World};
 
-/// The roles of the chart.
-fn roles() -> Vec<Value> {
-    let mut roles = rendered(&[]);
+/// The roles of the chart with these values.
+fn roles(values: &[&str]) -> Vec<Value> {
+    let mut roles = rendered(&[&["--namespace", OPERATOR_NAMESPACE], values].concat());
     roles.retain(|object| object["kind"] == "ClusterRole" || object["kind"] == "Role");
     roles
 }
@@ -37,7 +37,7 @@ fn is_allowed(request: &Value, verb: &str, group: &str, resource: &str) -> bool 
 fn unused(world: &World) -> Vec<String> {
     let requests = world.cluster.audit();
     let mut unused = Vec::new();
-    for rule in roles().iter().flat_map(|role| role["rules"].as_array().unwrap()) {
+    for rule in roles(&[]).iter().flat_map(|role| role["rules"].as_array().unwrap()) {
         for (group, resource) in
             texts(&rule["apiGroups"]).flat_map(|group| texts(&rule["resources"]).map(move |it| (group, it)))
         {
@@ -90,8 +90,13 @@ async fn each_verb_is_used() {
     assert_eq!(unused(&world), [""; 0]);
 }
 
-/// Whether the operator's ServiceAccount may do the first thing that a rule allows.
-fn is_in_force(world: &World, rule: &Value) -> bool {
+/// Where a role holds, or else where the operator is.
+fn namespace_of(role: &Value) -> &str {
+    role["metadata"]["namespace"].as_str().unwrap_or(OPERATOR_NAMESPACE)
+}
+
+/// Whether the operator's ServiceAccount may do the first thing that a rule of a role allows.
+fn is_in_force(world: &World, role: &Value, rule: &Value) -> bool {
     let first = |field: &str| texts(&rule[field]).next().unwrap();
     let (resource, subresource) = first("resources").split_once('/').unwrap_or((first("resources"), ""));
     let resource = match first("apiGroups") {
@@ -111,16 +116,16 @@ fn is_in_force(world: &World, rule: &Value) -> bool {
         &object,
         &subresource,
         "--namespace",
-        OPERATOR_NAMESPACE,
+        namespace_of(role),
         &account,
     ];
     world.cluster.kubectl_with(&question, "").status.success()
 }
 
 /// Waits until the API server goes by a rule, or by its absence.
-async fn settled(world: &World, rule: &Value, in_force: bool) {
+async fn settled(world: &World, role: &Value, rule: &Value, in_force: bool) {
     wait_for("the API server to know the role", PATIENCE, async || {
-        (is_in_force(world, rule) == in_force).then_some(())
+        (is_in_force(world, role, rule) == in_force).then_some(())
     })
     .await;
 }
@@ -138,7 +143,7 @@ fn change(world: &World, role: &Value, operation: &Value) {
         "--patch",
         &patch,
         "--namespace",
-        OPERATOR_NAMESPACE,
+        namespace_of(role),
     ];
     world.cluster.kubectl_ok(&arguments);
 }
@@ -146,13 +151,31 @@ fn change(world: &World, role: &Value, operation: &Value) {
 /// Each rule by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn without_one_the_operator_is_denied_something() {
+    each_is_needed(&[], &[]).await;
+}
+
+/// The same for Roles in the namespaces that are served, and the little that such an operator has elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn without_one_an_operator_of_some_namespaces_is_denied_something() {
+    let values = format!("--set=watchNamespaces={{{NAMESPACE}}}");
+    each_is_needed(&[&values], &[("WATCH_NAMESPACES", NAMESPACE), ("UPGRADE_CRD", "false")]).await;
+}
+
+async fn each_is_needed(values: &[&str], environment: &[(&str, &str)]) {
     let mut world = World::without_operator().await;
+    world.cluster.upgrade_chart(values);
     world.apply("mine", &map_spec("mine")).unwrap();
-    for role in roles() {
+    let start = |world: &mut World| {
+        world.start_operator_with(|command| {
+            let variables = environment.iter();
+            variables.fold(command, |command, (name, value)| command.env(name, *value))
+        });
+    };
+    for role in roles(values) {
         for (index, rule) in role["rules"].as_array().unwrap().iter().enumerate() {
             let path = format!("/rules/{index}");
             change(&world, &role, &json!({"op": "remove", "path": path}));
-            settled(&world, rule, false).await;
+            settled(&world, &role, rule, false).await;
             // As at the first start.
             for (kind, name, namespace) in [
                 ("secret", "mine", NAMESPACE),
@@ -161,7 +184,7 @@ async fn without_one_the_operator_is_denied_something() {
                 let arguments = ["delete", kind, name, "--ignore-not-found", "--namespace", namespace];
                 world.cluster.kubectl_ok(&arguments);
             }
-            world.start_operator();
+            start(&mut world);
             wait_for(&format!("what is denied without {rule}"), PATIENCE, async || {
                 (!world.cluster.denied().is_empty()).then_some(())
             })
@@ -169,10 +192,10 @@ async fn without_one_the_operator_is_denied_something() {
             world.operator = None;
             world.cluster.forgive_denied();
             change(&world, &role, &json!({"op": "add", "path": path, "value": rule}));
-            settled(&world, rule, true).await;
+            settled(&world, &role, rule, true).await;
         }
     }
-    world.start_operator();
+    start(&mut world);
     world.ready("mine").await;
 }
 

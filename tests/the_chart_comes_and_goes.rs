@@ -135,7 +135,8 @@ async fn in_the_place_of_a_predecessors_and_back_it_loses_nothing() {
     let before = (uid_of(&deployment), uid_of(&["awsassumerole", "mine"]));
 
     // Values that are not there cannot be reused, and Helm's other way is named.
-    let upgrade = [&["upgrade", RELEASE, &chart()], &here[..]].concat();
+    let chart = chart();
+    let upgrade = [&["upgrade", RELEASE, &chart], &here[..]].concat();
     let refused = helm_refuses(&cluster, folder, &[&upgrade[..], &["--reuse-values"]].concat());
     assert!(refused.contains("--reset-then-reuse-values"), "{refused}");
     helm_ok(
@@ -181,7 +182,7 @@ async fn in_the_place_of_a_predecessors_and_back_it_loses_nothing() {
     assert!(!left.contains("aws-assume-role"), "{left}");
 
     // It comes back to what was left.
-    let again = [&["install", RELEASE, &chart(), "--skip-crds"], &here[..]].concat();
+    let again = [&["install", RELEASE, &chart, "--skip-crds"], &here[..]].concat();
     helm_ok(&cluster, folder, &again);
     assert_eq!(uid_of(&["awsassumerolepolicy", "ours"]), policy_uid);
 }
@@ -200,11 +201,12 @@ async fn releases_share_what_is_the_clusters() {
     let uid = definition()["uid"].clone();
 
     // The second finds the definition of the first, and tells how to take it over.
+    let chart = chart();
     let install = [
         "upgrade",
         "--install",
         "another",
-        &chart(),
+        &chart,
         "--namespace=second",
         "--create-namespace",
         "--skip-crds",

@@ -76,7 +76,15 @@ pub async fn examine(question: Question, settings_of: SettingsOf<'_>) -> Report 
     let question = &match &cluster {
         Some(cluster) if question.settings.source == Source::Command => {
             let told = cluster.deployed().await.and_then(|deployed| settings_of(&deployed));
-            let settings = told.unwrap_or(question.settings);
+            let own = question.settings;
+            let settings = match told {
+                // AWS is asked with this command's own credentials.
+                Some(told) => Settings {
+                    instance_metadata: own.instance_metadata,
+                    ..told
+                },
+                None => own,
+            };
             Question { settings, ..question }
         }
         _ => question,

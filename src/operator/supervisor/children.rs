@@ -110,6 +110,11 @@ impl Child {
         }
     }
 
+    /// What the policies say of it, where it asks for something. A spec that cannot be read asks for nothing.
+    pub(super) fn shown_ruling(&self) -> Option<Ruled> {
+        self.resource.spec.is_ok().then_some(self.ruled)
+    }
+
     /// Whether its resource is being looked after, by an actor that is at work or rests.
     pub(super) fn has_actor(&self) -> bool {
         matches!(self.work, Work::Awake(_) | Work::Settling(..) | Work::Resting(_))

@@ -331,7 +331,7 @@ impl SupervisorState {
             ],
             // Where there is no list of the resources there is none of the Secrets either.
             unwatched_scopes: self.secrets.unlisted().count(),
-            rulings: Ruled::count(self.children.values().map(|child| child.ruled)),
+            rulings: Ruled::count(self.children.values().filter_map(Child::shown_ruling)),
             resources: resources.collect(),
         }
     }

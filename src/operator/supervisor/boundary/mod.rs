@@ -16,7 +16,7 @@ use self::labels::Consequence;
 pub(super) use self::ruled::Ruled;
 pub(super) use self::state::BoundaryState;
 use self::state::{Stale, WatchState, insert};
-use super::children::Work;
+use super::children::{Child, Work};
 use super::{SupervisorMessage, SupervisorState};
 use crate::aws::Identity;
 use crate::cluster::{NamespaceEvent, PolicyEvent, Scope, TenancyEvent};
@@ -108,7 +108,7 @@ impl SupervisorState {
         let boundary = &mut self.boundary;
         // Whose account a role named without one is in follows from who the operator is, which is known late or becomes another.
         let identified = self.context.aws.known_identity();
-        let same_operator = identified.is_none() || identified == boundary.operator;
+        let same_operator = identified.is_none() || (identified == boundary.operator && !boundary.by_earlier_operator);
         if boundary.doubts_now() == boundary.doubts && same_operator && !boundary.may_settle() {
             return Ok(());
         }
@@ -173,18 +173,20 @@ impl SupervisorState {
         myself: &ActorRef<SupervisorMessage>,
         uid: &Arc<str>,
     ) -> Result<(), ActorProcessingErr> {
-        let boundary = &self.boundary;
-        let (operator, publication) = (self.operator(), boundary.publication);
         // What is under way rules on all that it concerns.
-        if boundary.reassessment.is_some() {
+        if self.boundary.reassessment.is_some() {
             return Ok(());
         }
+        let publication = self.boundary.publication;
+        let contradicts =
+            |child: &Child| child.ruled.contradicts(child.standing.refused) && child.corrected != Some(publication);
+        if !self.children.get(uid).is_some_and(contradicts) {
+            return Ok(());
+        }
+        let operator = self.operator();
         let Some(child) = self.children.get_mut(uid) else {
             return Ok(());
         };
-        if !child.ruled.contradicts(child.standing.refused) || child.corrected == Some(publication) {
-            return Ok(());
-        }
         child.rule(&self.context.boundary, operator.as_ref());
         if !child.ruled.contradicts(child.standing.refused) {
             return Ok(());
@@ -195,15 +197,18 @@ impl SupervisorState {
     }
 
     /// Who the operator is, or was when that was known last: after each change of its own access key it is not known until somebody asks.
-    /// Whoever it is then is ruled by as soon as that is known.
-    pub(super) fn operator(&self) -> Option<Identity> {
+    /// Cycles do not go by what it was, so all are ruled on again when it is known.
+    pub(super) fn operator(&mut self) -> Option<Identity> {
         let known = self.context.aws.known_identity();
-        known.or_else(|| self.boundary.operator.clone())
+        let boundary = &mut self.boundary;
+        boundary.by_earlier_operator |= known.is_none() && boundary.operator.is_some();
+        known.or_else(|| boundary.operator.clone())
     }
 
     /// Rules anew on the resources for which something changed. Gives those that have to hear of it.
     fn rule_on_stale(&mut self) -> Vec<Arc<str>> {
         let mut stale = std::mem::take(&mut self.boundary.stale);
+        self.boundary.by_earlier_operator = false;
         let operator = self.operator();
         // Whoever it is, is known to all from now on, and not only to those that are looked at for another reason.
         if operator != self.boundary.operator {

@@ -30,6 +30,8 @@ pub(in crate::operator::supervisor) struct BoundaryState {
     pub(super) labels: LabelWatches,
     /// Who the operator was when resources were last ruled on.
     pub(super) operator: Option<Identity>,
+    /// Whether that was no longer known for certain.
+    pub(super) by_earlier_operator: bool,
     /// What could not be relied on when what is known was published last.
     pub(super) doubts: Doubts,
     /// The resources that are to be ruled on anew.
@@ -124,6 +126,7 @@ impl BoundaryState {
             policy_watch: WatchState::default(),
             labels: LabelWatches::new(cluster.scopes()),
             operator: None,
+            by_earlier_operator: false,
             doubts: Doubts::default(),
             stale: Stale::None,
             publication: 0,

@@ -352,6 +352,26 @@ async fn an_operator_that_is_not_known_just_now_is_ruled_by_as_it_was() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_cycle_could_not_know_it_is_told_when_the_operator_is_known_again() {
+    let running = Running::with(&[named("a", "1")]).await;
+    running.world.aws.set_silent(true);
+    tell(&running, TenancyEvent::Applied(policy("p", &["team"], &[OTHERS]))).await;
+    pass(30).await;
+    assert_eq!(
+        running.world.cluster.status().failure_reason(),
+        None,
+        "nothing is taken away"
+    );
+    running.world.aws.set_silent(false);
+    tell(&running, TenancyEvent::Heard).await;
+    pass(1).await;
+    assert_eq!(
+        running.world.cluster.status().failure_reason(),
+        Some(Reason::PolicyDenied)
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cycle_between_two_changes_that_undo_each_other_is_put_right() {
     let running = Running::with(&[named("a", "1")]).await;
     let change = |roles: &str| {
