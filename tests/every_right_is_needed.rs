@@ -168,7 +168,7 @@ async fn each_is_needed(values: &[&str], environment: &[(&str, &str)]) {
     let start = |world: &mut World| {
         world.start_operator_with(|command| {
             let variables = environment.iter();
-            variables.fold(command, |command, (name, value)| command.env(name, *value))
+            variables.fold(command, |command, (name, value)| command.env(name, value))
         });
     };
     for role in roles(values) {

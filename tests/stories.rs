@@ -49,6 +49,7 @@ mod the_chart_takes_its_values;
 mod the_cluster_is_reached_through_a_proxy;
 mod the_definition_is_current;
 mod the_definition_is_upgraded;
+mod the_doctor_says_what_is_wrong;
 mod the_doctor_says_why;
 mod the_image_holds_all_it_needs;
 mod the_operator_finds_its_identity;

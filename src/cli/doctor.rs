@@ -57,7 +57,7 @@ pub(super) fn run(doctor: &Doctor) -> Result<ExitCode, Box<dyn Error>> {
     let target = doctor.target.as_deref().map(|text| Target::parse(text, namespace));
     let own = Configuration::command().try_get_matches_from(std::env::args_os())?;
     let running = operators_arguments();
-    let operator = merged(running.as_deref().unwrap_or_default(), &own)?;
+    let operator = merged(Configuration::command(), running.as_deref().unwrap_or_default(), &own)?;
     let question = Question {
         settings: settings(
             &operator,
@@ -71,7 +71,9 @@ pub(super) fn run(doctor: &Doctor) -> Result<ExitCode, Box<dyn Error>> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let settings_of = |deployed: &Deployed| {
-        let operator = merged(&arguments_in(deployed), &own).ok()?;
+        // Its variables are arguments now. Those of this shell are not its own.
+        let command = Configuration::command().mut_args(|argument| argument.env(None::<&'static str>));
+        let operator = merged(command, &arguments_in(deployed), &own).ok()?;
         Some(settings(&operator, Source::Deployment(deployed.name.clone())))
     };
     let report = runtime.block_on(examine(question, &settings_of));
@@ -134,8 +136,8 @@ fn arguments_in(deployed: &Deployed) -> Vec<OsString> {
 }
 
 /// How the operator runs: by its own arguments, unless this command is given others, and by the environment, which both have.
-fn merged(running: &[OsString], own: &ArgMatches) -> Result<Operator, clap::Error> {
-    let command = Configuration::command().args_override_self(true);
+fn merged(command: clap::Command, running: &[OsString], own: &ArgMatches) -> Result<Operator, clap::Error> {
+    let command = command.args_override_self(true);
     let mut words = vec![OsString::from("aws-assume-role")];
     words.extend_from_slice(running);
     for argument in command.get_arguments() {
@@ -164,7 +166,7 @@ mod tests {
         let running: Vec<OsString> = running.iter().map(OsString::from).collect();
         let words = ["aws-assume-role"].iter().chain(own);
         let own = Configuration::command().try_get_matches_from(words).unwrap();
-        merged(&running, &own).unwrap()
+        merged(Configuration::command(), &running, &own).unwrap()
     }
 
     #[test]

@@ -60,6 +60,8 @@ pub(super) struct Asked<'a> {
     pub(super) operator: &'a Identity,
     /// Whether the operator confines the session by a policy of its own.
     pub(super) registry: bool,
+    /// Whether it is the operator who asks.
+    pub(super) is_operator: bool,
 }
 
 impl Asked<'_> {
@@ -96,8 +98,8 @@ impl Asked<'_> {
         shown
     }
 
-    /// A refusal, at a time by this clock.
-    fn refused(&self, name: &'static str, what: &str, error: AwsError, now: Timestamp) -> Check {
+    /// A refusal at a time by this clock, sorted by what is known, with what to do about it.
+    fn advised(&self, error: AwsError, now: Timestamp) -> (AwsError, String) {
         let date = error.answer().date;
         let circumstances = Circumstances {
             role_arn: Some(&self.request.role_arn),
@@ -107,49 +109,52 @@ impl Asked<'_> {
             web_identity: None,
             skew: date.map(|date| date.duration_since(now)).unwrap_or_default(),
         };
-        let (error, advice) = advice::advised(error, Some(self.request), &circumstances);
-        let asked = format!("AWS refuses {what}: {error}");
-        match error {
-            AwsError::Throttled(_) | AwsError::Unavailable(_) => Check::unknown(name, asked).with_advice(advice),
-            _ => Check::failed(name, asked, advice),
-        }
+        advice::advised(error, Some(self.request), &circumstances)
     }
 
     /// What came of the request as a whole, and what follows for each thing that AWS looks at.
     pub(super) fn session(&self, answer: Result<&Session, AwsError>, now: Timestamp) -> Vec<Check> {
         let shown = self.shown();
-        let session = match answer {
-            Ok(session) => session,
+        let (whole, parts) = match answer {
+            Ok(session) => {
+                let end = whole_seconds(session.expiration);
+                let message = format!(
+                    "AWS allows {shown}. The session would last until {end}; its credentials were thrown away."
+                );
+                (Check::ok(SESSION, message), self.parts(None))
+            }
             Err(error) => {
+                let (error, advice) = self.advised(error, now);
                 let parts = self.parts(Some(&error));
-                let mut checks = vec![self.refused(SESSION, &shown, error, now)];
-                checks.extend(parts);
-                return checks;
+                (refused(SESSION, &shown, &error, advice), parts)
             }
         };
-        let end = whole_seconds(session.expiration);
-        let mut checks = vec![Check::ok(
-            SESSION,
-            format!("AWS allows {shown}. The session would last until {end}; its credentials were thrown away."),
-        )];
-        checks.extend(self.parts(None));
-        checks
+        let checks = std::iter::once(whole).chain(parts);
+        match self.is_operator {
+            true => checks.collect(),
+            // It may well be allowed to the operator.
+            false => checks.map(Check::in_doubt).collect(),
+        }
     }
 
     /// The things that AWS looks at, one by one. Where it refuses it names one at most, and what it did not come to is not known.
     fn parts(&self, error: Option<&AwsError>) -> Vec<Check> {
+        let says_duration = |answer: &Answer| {
+            ["DurationSeconds", "MaxSessionDuration"]
+                .iter()
+                .any(|word| answer.message.contains(word))
+        };
         let refusal = match error {
             None => None,
-            Some(
-                AwsError::AccessDenied(answer) | AwsError::NotPermitted(answer) | AwsError::InvalidRequest(answer),
-            ) => Some(answer),
-            // It was not looked at.
+            Some(AwsError::AccessDenied(answer) | AwsError::NotPermitted(answer)) => Some(answer),
+            Some(AwsError::InvalidRequest(answer)) if says_duration(answer) => Some(answer),
+            // They were not looked at.
             Some(_) => return Vec::new(),
         };
-        let judged = |name, holds: String, is_refused: bool, refused: &str, advice: String| match refusal {
-            None => Check::ok(name, holds),
-            Some(_) if is_refused => Check::failed(name, refused, advice),
-            Some(_) => Check::unknown(name, "AWS refuses the session, and does not say whether for this."),
+        let judged = |name, holds: String, refused: Option<(&str, String)>| match (refusal, refused) {
+            (None, _) => Check::ok(name, holds),
+            (Some(_), Some((message, advice))) => Check::failed(name, message, advice),
+            (Some(_), None) => Check::unknown(name, "AWS refuses the session, and does not say whether for this."),
         };
         let AssumeRole {
             role_arn,
@@ -158,50 +163,49 @@ impl Asked<'_> {
             ..
         } = self.request;
         let principal = self.operator.principal();
-        let of_trust = matches!(error, Some(AwsError::AccessDenied(_)));
-        let action = refusal.and_then(Answer::refused_action);
-        let of_tags = action == Some("sts:TagSession");
-        let says = |word: &str| refusal.is_some_and(|answer| answer.message.contains(word));
-        let of_duration = says("DurationSeconds") || says("MaxSessionDuration");
         let seconds = duration.as_secs();
-        let mut parts = vec![
-            judged(
-                TRUST,
-                format!("The trust policy of {role_arn} lets {principal} assume it."),
-                of_trust && !of_tags,
-                "The role is not there, or its trust policy does not let the operator assume it as it asks.",
-                format!("Let the trust policy of {role_arn} allow sts:AssumeRole to {principal}."),
+        let action = refusal.and_then(Answer::refused_action).unwrap_or("sts:AssumeRole");
+        let of_tags = action == "sts:TagSession";
+        let is_denied = refusal.is_some_and(|answer| answer.message.contains("explicit deny"));
+        let of_trust = matches!(error, Some(AwsError::AccessDenied(_))) && !of_tags;
+        let trust = of_trust.then(|| match is_denied {
+            true => (
+                "It is denied explicitly.",
+                format!("Look for a denial of {action} to {principal} in the trust policy of {role_arn} and in resource control policies."),
             ),
-            judged(
-                TAGS,
-                match session.tags.is_empty() {
-                    true => "No session tags are asked for, and those that the operator's own session passes on are allowed.".to_owned(),
-                    false => "sts:TagSession is allowed, with the tags that are asked for.".to_owned(),
-                },
-                of_tags,
+            false => (
+                "The role is not there, or its trust policy does not allow what is asked for.",
+                format!("Let the trust policy of {role_arn} allow {action} to {principal}."),
+            ),
+        });
+        let tags = (refusal.is_some() && of_tags).then(|| {
+            (
                 "sts:TagSession is not allowed.",
                 format!(
                     "Let the trust policy of {role_arn} allow sts:TagSession to {principal}, and the operator's own policy allow it on the role."
                 ),
-            ),
-            judged(
-                DURATION,
-                format!("The role may be had for {seconds} s."),
-                of_duration,
-                "The role may not be had for so long.",
-                "Lower spec.durationSeconds, or raise the maximum session duration of the role.".to_owned(),
-            ),
-        ];
-        parts.push(match (&session.external_id, refusal) {
-            (Some(id), None) => Check::ok(EXTERNAL_ID, format!("The external ID {id} is the right one, if one is asked for.")),
-            (None, None) => Check::ok(EXTERNAL_ID, "None is sent, and none is asked for."),
-            (Some(id), Some(_)) => Check::unknown(EXTERNAL_ID, format!("The external ID {id} was sent."))
-                .with_advice(format!("If the trust policy has a condition on sts:ExternalId, it must be {id}.")),
-            (None, Some(_)) => Check::unknown(EXTERNAL_ID, "No external ID was sent.").with_advice(
-                "If the trust policy has a condition on sts:ExternalId, set spec.session.externalId, or tenancy.clusterName in the values of the chart.",
-            ),
+            )
         });
-        parts
+        let lifetime = refusal.is_some_and(says_duration).then(|| {
+            (
+                "The role does not allow sessions that long.",
+                "Lower spec.durationSeconds, or raise the maximum session duration of the role.".to_owned(),
+            )
+        });
+        let tagged = match session.tags.is_empty() {
+            true => "No session tags are asked for, and those that the caller's own session passes on are allowed.",
+            false => "sts:TagSession is allowed, with the tags that are asked for.",
+        };
+        vec![
+            judged(
+                TRUST,
+                format!("The trust policy of {role_arn} lets {principal} assume it."),
+                trust,
+            ),
+            judged(TAGS, tagged.to_owned(), tags),
+            judged(DURATION, format!("The role allows sessions of {seconds} s."), lifetime),
+            external_id(session.external_id.as_deref(), refusal.is_some()),
+        ]
     }
 
     pub(super) fn registry(&self, endpoint: &EcrEndpoint, error: Option<AwsError>, now: Timestamp) -> Check {
@@ -210,12 +214,39 @@ impl Asked<'_> {
             endpoint.region
         );
         match error {
-            Some(error) => self.refused(REGISTRY, &what, error, now),
+            Some(error) => {
+                let (error, advice) = self.advised(error, now);
+                refused(REGISTRY, &what, &error, advice)
+            }
             None => Check::ok(
                 REGISTRY,
                 format!("AWS allows {what}. Whether it may pull from the repository shows when it does."),
             ),
         }
+    }
+}
+
+/// A refusal of what was asked for.
+fn refused(name: &'static str, what: &str, error: &AwsError, advice: String) -> Check {
+    let asked = format!("AWS refuses {what}: {error}");
+    match error {
+        AwsError::Throttled(_) | AwsError::Unavailable(_) => Check::unknown(name, asked).with_advice(advice),
+        _ => Check::failed(name, asked, advice),
+    }
+}
+
+/// The external ID that was sent. AWS never says that it was for that.
+fn external_id(sent: Option<&str>, is_refused: bool) -> Check {
+    match (sent, is_refused) {
+        (Some(id), false) => Check::ok(EXTERNAL_ID, format!("The external ID {id} is the right one, if one is required.")),
+        (None, false) => Check::ok(EXTERNAL_ID, "None is sent, and none is required."),
+        (Some(id), true) => Check::unknown(EXTERNAL_ID, format!("The external ID {id} was sent.")).with_advice(format!(
+            "If the trust policy has a condition on sts:ExternalId, it must be {id}."
+        )),
+        (None, true) => Check::unknown(EXTERNAL_ID, "No external ID was sent.").with_advice(
+            "If the trust policy has a condition on sts:ExternalId, set spec.session.externalId. With tenancy.clusterName in the values of the \
+             chart each namespace has one.",
+        ),
     }
 }
 

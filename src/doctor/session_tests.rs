@@ -48,6 +48,7 @@ fn a_session_says_what_was_asked_for_and_no_credential() {
         request: &request,
         operator: &operator,
         registry: false,
+        is_operator: true,
     };
     let session = Session {
         credentials: Credentials {
@@ -85,6 +86,7 @@ fn a_refusal_says_what_to_do() {
         request: &request,
         operator: &operator,
         registry: false,
+        is_operator: true,
     };
     let told = |error| asked.session(Err(error), now()).remove(0);
     let denied = AwsError::from_answer(
@@ -141,6 +143,7 @@ fn a_refusal_is_put_down_to_what_aws_names() {
             request,
             operator: &operator,
             registry: false,
+            is_operator: true,
         };
         let error = AwsError::from_answer(status, answer(Operation::AssumeRole, code, message));
         asked.session(Err(error), now()).split_off(1)
@@ -164,9 +167,36 @@ fn a_refusal_is_put_down_to_what_aws_names() {
         may_not("sts:TagSession")
     );
     assert_eq!(failed(&parts(&request, 403, "AccessDenied", &own)), [TAGS]);
+    let source = parts(&request, 403, "AccessDenied", &may_not("sts:SetSourceIdentity"));
+    let trust = source.iter().find(|check| check.name == TRUST).unwrap();
+    assert!(trust.advice.as_ref().unwrap().contains("allow sts:SetSourceIdentity"));
+    let denied = format!(
+        "{} with an explicit deny in a resource-based policy",
+        may_not("sts:AssumeRole")
+    );
+    let denied = parts(&request, 403, "AccessDenied", &denied);
+    assert!(denied[0].advice.as_ref().unwrap().contains("denial"), "{denied:?}");
+    assert!(parts(&request, 403, "RegionDisabledException", "STS is not activated").is_empty());
     let long = "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.";
     assert_eq!(failed(&parts(&request, 400, "ValidationError", long)), [DURATION]);
     assert!(parts(&request, 400, "Throttling", "slow down").is_empty());
+}
+
+#[test]
+fn what_is_refused_to_somebody_else_may_be_allowed_to_the_operator() {
+    let (request, operator) = (request(), operator());
+    let asked = Asked {
+        request: &request,
+        operator: &operator,
+        registry: false,
+        is_operator: false,
+    };
+    let denied = AwsError::from_answer(403, answer(Operation::AssumeRole, "AccessDenied", "no"));
+    let checks = asked.session(Err(denied), now());
+    assert!(
+        checks.iter().all(|check| check.outcome == Outcome::Unknown),
+        "{checks:?}"
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::outcome::{Failure, Outcome};
+use super::outcome::Outcome;
 use super::plan::due_of;
 use super::schedule::Validity;
 use crate::api::{AWSAssumeRoleStatus, Phase};
@@ -23,8 +23,22 @@ pub struct Standing {
     pub due: Option<Timestamp>,
     /// Failed attempts in a row.
     pub failures: u32,
-    /// Whether the policies refused the role in the last cycle, if that came so far.
-    pub refused: Option<bool>,
+    /// What the last cycle took for granted of the policies.
+    pub went_by: WentBy,
+}
+
+/// What a cycle takes for granted of the policies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WentBy {
+    /// It did not get that far.
+    #[default]
+    Nothing,
+    /// What they say was not known.
+    Unknown,
+    /// The role was permitted.
+    Permission,
+    /// The role was refused.
+    Refusal,
 }
 
 /// The states of a resource.
@@ -80,7 +94,7 @@ impl Standing {
             due: None,
             // Who does not try does not fail.
             failures: failures.filter(|_| !suspended).unwrap_or_default(),
-            refused: None,
+            went_by: WentBy::Nothing,
         }
     }
 
@@ -98,16 +112,7 @@ impl Standing {
             Outcome::Suspended(_) => None,
             Outcome::Failed(_) => standing.due_by(resource),
         };
-        let refused = match outcome {
-            Outcome::Issued { .. } | Outcome::Kept(_) | Outcome::Repaired(..) => Some(false),
-            Outcome::Failed(Failure::PolicyDenied { .. }) => Some(true),
-            Outcome::Suspended(_) | Outcome::Failed(_) => None,
-        };
-        Self {
-            due,
-            refused,
-            ..standing
-        }
+        Self { due, ..standing }
     }
 
     /// The state at a moment: credentials end also while nobody looks.
@@ -130,6 +135,7 @@ impl Standing {
 mod tests {
     use super::*;
     use crate::api::{AWSAssumeRole, Condition};
+    use crate::refresh::outcome::Failure;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
     fn at(seconds: i64) -> Timestamp {

@@ -32,8 +32,7 @@ one release in a namespace. No namespace has a dot in its name, so no two names 
 {{- end }}
 {{- $names := list }}
 {{- range $namespaces }}
-{{- /* A name of digits alone is a number for YAML, and a long one would be written with an exponent. */}}
-{{- $name := kindIs "float64" . | ternary (printf "%.0f" .) (toString .) }}
+{{- $name := toString . }}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name) }}
 {{- fail (printf "watchNamespaces: %q is not the name of a namespace. Patterns are not supported: name each namespace" $name) }}
 {{- end }}

@@ -23,6 +23,7 @@ pub(super) struct AtAws {
     pub(super) identity: Option<Identity>,
     /// By AWS's clock.
     pub(super) now: Timestamp,
+    is_operator: bool,
 }
 
 impl AtAws {
@@ -42,6 +43,7 @@ impl AtAws {
             aws: Arc::new(KnownIdentity::new(Arc::new(aws))),
             identity: caller.identity.ok(),
             now: shifted(now, skew),
+            is_operator: subject.is_some_and(Subject::is_operator),
         })
     }
 
@@ -51,13 +53,18 @@ impl AtAws {
             return vec![session::not_asked(&NotAsked::NoIdentity)];
         };
         if spec.duration > CHAINED_SESSION_MAX && operator.is_role_session() {
-            return vec![session::not_asked(&NotAsked::Chained)];
+            let check = session::not_asked(&NotAsked::Chained);
+            return vec![match self.is_operator {
+                true => check,
+                false => check.in_doubt(),
+            }];
         }
         let request = request(spec, operator, tenancy, namespace);
         let asked = Asked {
             request: &request,
             operator,
             registry: matches!(spec.format, Format::EcrDockerConfigJson(_)),
+            is_operator: self.is_operator,
         };
         let session = match self.aws.assume_role(&request).await {
             Ok(session) => session,

@@ -116,7 +116,8 @@ impl InCluster {
         if let Some((namespace, name)) = &lease {
             let found = KubeLease::new(self.client.clone(), Some(namespace), name).get().await;
             let record = found.map(|lease| lease.map(|lease| lease.record));
-            checks.push(surroundings::leader((namespace, name), record, Timestamp::now()));
+            let leader = surroundings::leader((namespace, name), record, Timestamp::now());
+            checks.push(self.subject.judged(leader, source));
         }
     }
 

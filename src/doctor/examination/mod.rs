@@ -129,7 +129,11 @@ async fn look_at(
             if let Some(namespace) = namespace
                 && !resource::is_served(namespace, &question.settings.watch_namespaces)
             {
-                checks.push(resource::not_served(namespace));
+                let check = resource::not_served(namespace);
+                checks.push(match cluster {
+                    Some(cluster) => cluster.subject.judged(check, &question.settings.source),
+                    None => check.in_doubt(),
+                });
             }
             let spec = match role_spec(arn, namespace.as_deref()) {
                 Ok(spec) => spec,
@@ -147,7 +151,9 @@ async fn look_at_resource(
     aws: Option<&AtAws>,
     checks: &mut Vec<Check>,
 ) {
-    checks.push(resource::found(found, &question.settings.watch_namespaces));
+    let settings = &question.settings;
+    let there = resource::found(found, &settings.watch_namespaces);
+    checks.push(cluster.subject.judged(there, &settings.source));
     let templates = match &found.spec {
         Ok(spec) => check_templates(spec, &found.key).await,
         Err(_) => None,
@@ -189,6 +195,8 @@ async fn look_at_spec(
     // The account of whoever runs this need not be the operator's.
     let is_operator = cluster.is_some_and(|cluster| cluster.subject.is_operator());
     let supposed = !is_operator && spec.role.known_arn().is_none();
+    // The operator would send the external ID of the namespace.
+    let without_id = namespace.is_none() && tenancy.cluster_name.is_some();
     let mut found = Vec::new();
     let mut permitted = true;
     match (namespace, cluster) {
@@ -208,6 +216,7 @@ async fn look_at_spec(
     }
     checks.extend(found.into_iter().map(|check| match supposed {
         true => resource::supposed(check),
+        false if without_id => check.in_doubt(),
         false => check,
     }));
 }

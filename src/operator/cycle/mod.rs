@@ -27,6 +27,7 @@ use crate::refresh::events::event_of;
 use crate::refresh::outcome::{Failure, Outcome};
 use crate::refresh::plan::{IssueReason, Plan, Situation, expiration_by_status, plan};
 use crate::refresh::schedule::since;
+use crate::refresh::standing::WentBy;
 use crate::refresh::status::{Facts, judge, pending};
 use crate::secret::ObservedSecret;
 use crate::spec::{Resource, ResourceKey, Spec};
@@ -50,6 +51,8 @@ pub struct Cycle {
     current_expiration: Option<Timestamp>,
     /// Whether it may have its role only since no policy names its namespace.
     unlisted: bool,
+    /// What it takes for granted of the policies.
+    went_by: WentBy,
 }
 
 /// What came of a cycle.
@@ -61,6 +64,8 @@ pub struct Report {
     pub event: Option<Event>,
     /// What came of it.
     pub outcome: Outcome,
+    /// What it took for granted of the policies.
+    pub went_by: WentBy,
 }
 
 impl Status {
@@ -108,6 +113,7 @@ impl Cycle {
             trigger,
             memory,
             unlisted: false,
+            went_by: WentBy::Nothing,
         })
     }
 
@@ -159,6 +165,7 @@ impl Cycle {
             memory: self.memory,
             event,
             outcome,
+            went_by: self.went_by,
         }
     }
 

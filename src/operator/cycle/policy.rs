@@ -10,6 +10,7 @@ use crate::cluster::ClusterError;
 use crate::operator::context::Context;
 use crate::refresh::outcome::Failure;
 use crate::refresh::policy::{Denial, Ruling};
+use crate::refresh::standing::WentBy;
 use crate::refresh::withdrawal::{WhenWithdrawn, Withdrawal, withdrawal};
 use crate::secret::{ObservedSecret, Repair};
 use crate::spec::Spec;
@@ -18,6 +19,14 @@ use crate::spec::Spec;
 pub(super) struct Withdrawn {
     /// When the last credentials end that were issued, if they have not ended.
     pub(super) live_until: Option<Timestamp>,
+}
+
+fn taken_from(ruling: &Result<Ruling, AwsError>) -> WentBy {
+    match ruling {
+        Ok(Ruling::Permitted | Ruling::Unlisted) => WentBy::Permission,
+        Ok(Ruling::Denied(_)) => WentBy::Refusal,
+        Ok(Ruling::Held(_)) | Err(_) => WentBy::Unknown,
+    }
 }
 
 impl Cycle {
@@ -31,6 +40,7 @@ impl Cycle {
     pub(super) async fn denial(&mut self, spec: &Spec) -> Option<Denial> {
         let ruling = self.ruling(spec).await;
         self.unlisted = matches!(ruling, Ok(Ruling::Unlisted));
+        self.went_by = taken_from(&ruling);
         match ruling {
             Ok(Ruling::Denied(denial)) => Some(denial),
             Ok(Ruling::Permitted | Ruling::Unlisted) => None,
@@ -46,8 +56,9 @@ impl Cycle {
     }
 
     /// Whether AWS may be asked.
-    pub(super) async fn check_permission(&self, spec: &Spec) -> Result<(), Failure> {
+    pub(super) async fn check_permission(&mut self, spec: &Spec) -> Result<(), Failure> {
         let ruling = self.ruling(spec).await;
+        self.went_by = taken_from(&ruling);
         match ruling.map_err(|error| refused(error, &*self.context.clock))? {
             Ruling::Permitted | Ruling::Unlisted => Ok(()),
             Ruling::Held(why) => Err(Failure::PoliciesUnknown(why)),

@@ -312,7 +312,10 @@ impl RoleState {
         self.task = None;
         let status = &report.memory.status.content;
         let next = report.memory.next.map(|next| next.at);
-        let standing = Standing::after(&self.resource, status, &report.outcome, next);
+        let standing = Standing {
+            went_by: report.went_by,
+            ..Standing::after(&self.resource, status, &report.outcome, next)
+        };
         self.report(myself, RoleReport::Stands(standing));
         self.failed_trace = trace.filter(|_| matches!(report.outcome, Outcome::Failed(_)));
         if let Some(event) = report.event {

@@ -13,6 +13,7 @@ use crate::operator::supervisor::SupervisorMessage;
 use crate::refresh::events::event_of;
 use crate::refresh::outcome::Failure;
 use crate::refresh::standing::State;
+use crate::refresh::standing::WentBy;
 use crate::spec::fixtures::{resource, spec};
 use crate::spec::{Format, Spec};
 
@@ -224,6 +225,7 @@ async fn a_late_report_of_a_task_that_was_aborted_is_ignored() {
         memory: Memory::new(AWSAssumeRoleStatus::default()),
         event: event_of(&AWSAssumeRoleStatus::default(), &outcome, "secret"),
         outcome,
+        went_by: WentBy::Nothing,
     };
     let finish = Finish {
         report,

@@ -140,10 +140,12 @@ impl SupervisorState {
                     None => self.arrivals.leave(&uid),
                 },
                 Some(Work::Resting(_)) => self.send(myself, &uid, RoleMessage::PolicyChanged).await?,
-                // Its actor has begun since. What set it off need not be a cycle, which knows the policies as they are.
+                // Its actor has been started since, not necessarily with a cycle, which would have reported.
                 Some(Work::Awake(_) | Work::Settling(..)) => {
                     self.arrivals.leave(&uid);
-                    self.check_ruling(myself, &uid).await?;
+                    if self.children.get(&uid).is_some_and(|child| child.told) {
+                        self.send(myself, &uid, RoleMessage::PolicyChanged).await?;
+                    }
                 }
                 Some(Work::Failed { .. }) | None => self.arrivals.leave(&uid),
             }

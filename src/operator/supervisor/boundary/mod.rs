@@ -131,10 +131,10 @@ impl SupervisorState {
         boundary.doubts = boundary.doubts_now();
         if boundary.may_settle() {
             boundary.settle();
-            // Other scopes may be at work already.
+            // Other scopes may be at work already. Who is taken up now knows it as it is.
             let told = self.rule_on_stale();
-            self.take_up_what_may_be(myself).await?;
             self.tell_of_policies(myself, told).await?;
+            self.take_up_what_may_be(myself).await?;
             self.show_leadership();
             self.beat();
         }
@@ -173,13 +173,14 @@ impl SupervisorState {
         myself: &ActorRef<SupervisorMessage>,
         uid: &Arc<str>,
     ) -> Result<(), ActorProcessingErr> {
-        // What is under way rules on all that it concerns.
-        if self.boundary.reassessment.is_some() {
-            return Ok(());
-        }
-        let publication = self.boundary.publication;
-        let contradicts =
-            |child: &Child| child.ruled.contradicts(child.standing.refused) && child.corrected != Some(publication);
+        let boundary = &self.boundary;
+        let publication = boundary.publication;
+        let contradicts = |child: &Child| {
+            // It is ruled on in a moment anyway.
+            let is_stale = boundary.reassessment.is_some() && boundary.stale.concerns(child.namespace());
+            let is_corrected = child.corrected == Some(publication);
+            !is_stale && !is_corrected && child.ruled.contradicts(child.standing.went_by)
+        };
         if !self.children.get(uid).is_some_and(contradicts) {
             return Ok(());
         }
@@ -188,7 +189,7 @@ impl SupervisorState {
             return Ok(());
         };
         child.rule(&self.context.boundary, operator.as_ref());
-        if !child.ruled.contradicts(child.standing.refused) {
+        if !child.ruled.contradicts(child.standing.went_by) {
             return Ok(());
         }
         child.corrected = Some(publication);
@@ -224,8 +225,8 @@ impl SupervisorState {
             child.rule(&self.context.boundary, operator.as_ref());
             let is_news = child.ruled.is_news(before, child.standing.failures > 0);
             // Whoever was told works on it, and must not begin anew with each change of some policy.
-            if is_news || (!child.told && child.ruled.contradicts(child.standing.refused)) {
-                child.told = true;
+            if is_news || (!child.told && child.ruled.contradicts(child.standing.went_by)) {
+                child.told = child.has_actor();
                 told.push(uid.clone());
             }
         }
@@ -233,5 +234,7 @@ impl SupervisorState {
     }
 }
 
+#[cfg(test)]
+mod correction_tests;
 #[cfg(test)]
 mod tests;

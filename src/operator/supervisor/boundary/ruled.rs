@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::refresh::policy::Ruling;
+use crate::refresh::standing::WentBy;
 
 /// What the policies say of a resource, as far as the supervisor has to know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,12 +50,13 @@ impl Ruled {
         counts
     }
 
-    /// Whether the last cycle of a resource went by another ruling: one that held for a moment, between two changes that came close together.
-    pub(super) fn contradicts(self, refused: Option<bool>) -> bool {
+    /// Whether the last cycle of a resource went by another ruling: one that held for a moment, between two changes that came close together, or
+    /// none, since it could not know who the operator is. One that could not know of a permission tries again by itself.
+    pub(super) fn contradicts(self, went_by: WentBy) -> bool {
         match self {
             Self::Unknown => false,
-            Self::Permitted | Self::Unlisted => refused == Some(true),
-            Self::Denied(_) => refused == Some(false),
+            Self::Permitted | Self::Unlisted => went_by == WentBy::Refusal,
+            Self::Denied(_) => matches!(went_by, WentBy::Permission | WentBy::Unknown),
         }
     }
 

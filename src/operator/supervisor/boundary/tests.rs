@@ -11,21 +11,21 @@ use crate::refresh::policy::UnlistedNamespaces;
 use crate::spec::role::RoleReference;
 use crate::spec::{Resource, Spec};
 
-const ANY: &str = "arn:aws:iam::123456789012:role/*";
-const OTHERS: &str = "arn:aws:iam::123456789012:role/others/*";
+pub(super) const ANY: &str = "arn:aws:iam::123456789012:role/*";
+pub(super) const OTHERS: &str = "arn:aws:iam::123456789012:role/others/*";
 
-async fn tell(running: &Running, event: PolicyEvent) {
+pub(super) async fn tell(running: &Running, event: PolicyEvent) {
     running.world.cluster.tell_policy(event);
     tokio::time::sleep(REASSESS_AFTER).await;
     settle().await;
 }
 
-fn reasons(running: &Running) -> Vec<Option<Reason>> {
+pub(super) fn reasons(running: &Running) -> Vec<Option<Reason>> {
     let statuses = running.world.cluster.statuses();
     statuses.iter().map(|status| status.failure_reason()).collect()
 }
 
-async fn counted(running: &Running) -> [usize; 4] {
+pub(super) async fn counted(running: &Running) -> [usize; 4] {
     running.snapshot().await.rulings.map(|(_, number)| number)
 }
 
@@ -96,7 +96,7 @@ async fn any_other_failure_holds_new_calls_and_keeps_the_secrets() {
     assert_eq!(running.world.aws.calls(), 2);
 }
 
-fn requested(name: &str, uid: &str, request: &str) -> Resource {
+pub(super) fn requested(name: &str, uid: &str, request: &str) -> Resource {
     Resource {
         refresh_request: Some(request.to_owned()),
         ..named(name, uid)
@@ -213,7 +213,7 @@ async fn a_label_of_a_namespace_gives_and_takes() {
 }
 
 /// A namespace with the label that [`selecting`] goes by.
-fn namespace(name: &str, aws: &str) -> ObservedNamespace {
+pub(super) fn namespace(name: &str, aws: &str) -> ObservedNamespace {
     ObservedNamespace {
         name: name.into(),
         labels: BTreeMap::from([("aws".to_owned(), aws.to_owned())]),
@@ -221,7 +221,7 @@ fn namespace(name: &str, aws: &str) -> ObservedNamespace {
 }
 
 /// A policy for the namespaces that are labelled so.
-fn selecting(roles: &str) -> ObservedPolicy {
+pub(super) fn selecting(roles: &str) -> ObservedPolicy {
     let spec = serde_json::json!({"namespaceSelector": {"matchLabels": {"aws": "yes"}}, "roles": [roles]});
     ObservedPolicy {
         name: "p".into(),
@@ -331,86 +331,4 @@ async fn what_stands_by_knows_the_policies_when_it_leads() {
     };
     running.tell(WatchEvent::Applied(by_arn)).await;
     assert_eq!((running.world.aws.calls(), counted(&running).await), (1, [1, 0, 1, 0]));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_operator_that_is_not_known_just_now_is_ruled_by_as_it_was() {
-    let running = Running::with(&[named("a", "1")]).await;
-    running.world.aws.set_anonymous(true);
-    tell(&running, TenancyEvent::Applied(policy("p", &["team"], &[OTHERS]))).await;
-    assert_eq!(counted(&running).await, [0, 0, 1, 0]);
-    running.world.aws.set_anonymous(false);
-    pass(30).await;
-    assert_eq!(reasons(&running).last(), Some(&Some(Reason::PolicyDenied)));
-    // And the other way round.
-    running.world.aws.set_anonymous(true);
-    tell(&running, TenancyEvent::Applied(policy("p", &["team"], &[ANY]))).await;
-    running.world.aws.set_anonymous(false);
-    pass(120).await;
-    assert_eq!(counted(&running).await, [1, 0, 0, 0]);
-    assert_eq!(running.world.cluster.status().failure_reason(), None);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_cycle_could_not_know_it_is_told_when_the_operator_is_known_again() {
-    let running = Running::with(&[named("a", "1")]).await;
-    running.world.aws.set_silent(true);
-    tell(&running, TenancyEvent::Applied(policy("p", &["team"], &[OTHERS]))).await;
-    pass(30).await;
-    assert_eq!(
-        running.world.cluster.status().failure_reason(),
-        None,
-        "nothing is taken away"
-    );
-    running.world.aws.set_silent(false);
-    tell(&running, TenancyEvent::Heard).await;
-    pass(1).await;
-    assert_eq!(
-        running.world.cluster.status().failure_reason(),
-        Some(Reason::PolicyDenied)
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_cycle_between_two_changes_that_undo_each_other_is_put_right() {
-    let running = Running::with(&[named("a", "1")]).await;
-    let change = |roles: &str| {
-        let event = TenancyEvent::Applied(policy("p", &["team"], &[roles]));
-        running.world.cluster.tell_policy(event);
-    };
-    tell(&running, TenancyEvent::Applied(policy("p", &["team"], &[ANY]))).await;
-    for (number, undone) in [(1, true), (2, false)] {
-        change(OTHERS);
-        settle().await;
-        let request = requested("a", "1", &number.to_string());
-        running.world.cluster.tell(WatchEvent::Applied(request));
-        settle().await;
-        let denied = Some(Reason::PolicyDenied);
-        assert_eq!(running.world.cluster.status().failure_reason(), denied);
-        if undone {
-            change(ANY);
-        }
-        tokio::time::sleep(REASSESS_AFTER).await;
-        settle().await;
-        pass(60).await;
-        let reason = running.world.cluster.status().failure_reason();
-        assert_eq!(reason, denied.filter(|_| !undone), "{number}");
-    }
-    // Permitted for a moment, and denied again: what was issued meanwhile is withdrawn, too.
-    change(ANY);
-    settle().await;
-    running
-        .world
-        .cluster
-        .tell(WatchEvent::Applied(requested("a", "1", "3")));
-    settle().await;
-    assert_eq!(running.world.cluster.status().failure_reason(), None);
-    change(OTHERS);
-    tokio::time::sleep(REASSESS_AFTER).await;
-    settle().await;
-    pass(60).await;
-    assert_eq!(
-        running.world.cluster.status().failure_reason(),
-        Some(Reason::PolicyDenied)
-    );
 }
