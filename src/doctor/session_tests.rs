@@ -30,6 +30,15 @@ fn request() -> AssumeRole {
     }
 }
 
+fn by_the_operator<'a>(request: &'a AssumeRole, operator: &'a Identity) -> Asked<'a> {
+    Asked {
+        request,
+        operator,
+        registry: false,
+        is_operator: true,
+    }
+}
+
 fn answer(operation: Operation, code: &str, message: &str) -> Answer {
     Answer {
         operation,
@@ -44,12 +53,7 @@ fn answer(operation: Operation, code: &str, message: &str) -> Answer {
 #[test]
 fn a_session_says_what_was_asked_for_and_no_credential() {
     let (request, operator) = (request(), operator());
-    let asked = Asked {
-        request: &request,
-        operator: &operator,
-        registry: false,
-        is_operator: true,
-    };
+    let asked = by_the_operator(&request, &operator);
     let session = Session {
         credentials: Credentials {
             access_key_id: "ASIAPLANTED".into(),
@@ -82,12 +86,7 @@ fn a_session_says_what_was_asked_for_and_no_credential() {
 #[test]
 fn a_refusal_says_what_to_do() {
     let (request, operator) = (request(), operator());
-    let asked = Asked {
-        request: &request,
-        operator: &operator,
-        registry: false,
-        is_operator: true,
-    };
+    let asked = by_the_operator(&request, &operator);
     let told = |error| asked.session(Err(error), now()).remove(0);
     let denied = AwsError::from_answer(
         403,
@@ -139,12 +138,7 @@ fn a_refusal_is_put_down_to_what_aws_names() {
         ..request.clone()
     };
     let parts = |request: &AssumeRole, status, code: &str, message: &str| {
-        let asked = Asked {
-            request,
-            operator: &operator,
-            registry: false,
-            is_operator: true,
-        };
+        let asked = by_the_operator(request, &operator);
         let error = AwsError::from_answer(status, answer(Operation::AssumeRole, code, message));
         asked.session(Err(error), now()).split_off(1)
     };
@@ -186,10 +180,8 @@ fn a_refusal_is_put_down_to_what_aws_names() {
 fn what_is_refused_to_somebody_else_may_be_allowed_to_the_operator() {
     let (request, operator) = (request(), operator());
     let asked = Asked {
-        request: &request,
-        operator: &operator,
-        registry: false,
         is_operator: false,
+        ..by_the_operator(&request, &operator)
     };
     let denied = AwsError::from_answer(403, answer(Operation::AssumeRole, "AccessDenied", "no"));
     let checks = asked.session(Err(denied), now());
