@@ -60,9 +60,10 @@ build: programs
 
 programs: tools
 	@mkdir -p target/parts; \
-	{ export NODE=$(NODE); $(PARTS); } > target/parts/build.log 2>&1 & parts=$$!; \
+	set -m; { export NODE=$(NODE); $(PARTS); } > target/parts/build.log 2>&1 < /dev/null & parts=$$!; set +m; \
+	trap 'kill -- -$$parts 2>/dev/null || true' EXIT; \
 	tail -n +1 -f target/parts/build.log --pid=$$parts 2>/dev/null & \
-	cargo build $(PROGRAMS) || { kill $$parts; exit 1; }; \
+	cargo build $(PROGRAMS); \
 	wait $$parts || { echo "The parts were not built, see target/parts/build.log"; exit 1; }
 
 chaos: build ## Makes the real parts fail under the operator: make chaos SEED=1 MINUTES=30 REPLICAS=2.

@@ -73,6 +73,9 @@ pub(super) fn run(doctor: &Doctor) -> Result<ExitCode, Box<dyn Error>> {
     let settings_of = |deployed: &Deployed| {
         // Its variables are arguments now. Those of this shell are not its own.
         let command = Configuration::command().mut_args(|argument| argument.env(None::<&'static str>));
+        if depends_on_elsewhere(deployed) {
+            return None;
+        }
         let operator = merged(command, &arguments_in(deployed), &own).ok()?;
         Some(settings(&operator, Source::Deployment(deployed.name.clone())))
     };
@@ -121,6 +124,15 @@ fn arguments_of(command_line: &[u8], program: &OsStr) -> Option<Vec<OsString>> {
         .map(|word| OsString::from_vec(word.to_vec()));
     let first = words.next()?;
     (Path::new(&first).file_name()? == program).then(|| words.collect())
+}
+
+/// Whether a setting of the operator has its value in a ConfigMap or the like. Those that the chart takes from the pod are none that matter.
+fn depends_on_elsewhere(deployed: &Deployed) -> bool {
+    let command = Configuration::command();
+    let mut settings = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_env()?.to_str());
+    settings.any(|name| !name.starts_with("POD_") && deployed.elsewhere.iter().any(|other| other == name))
 }
 
 /// The arguments that a container is started with, and before them what its variables say, as arguments.
@@ -200,6 +212,7 @@ mod tests {
         let deployed = Deployed {
             name: "operator".to_owned(),
             arguments: vec!["--cluster-name=prod".to_owned()],
+            elsewhere: vec!["POD_NAME".to_owned()],
             environment: [
                 ("UNLISTED_NAMESPACES", "Deny"),
                 ("CLUSTER_NAME", "test"),
@@ -208,6 +221,12 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .into(),
         };
+        assert!(!depends_on_elsewhere(&deployed));
+        let from_config_map = Deployed {
+            elsewhere: vec!["CLUSTER_NAME".to_owned()],
+            ..deployed.clone()
+        };
+        assert!(depends_on_elsewhere(&from_config_map));
         let running = arguments_in(&deployed);
         let running: Vec<&str> = running.iter().map(|word| word.to_str().unwrap()).collect();
         let found = operator(&running, &["doctor"]);

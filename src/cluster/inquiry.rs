@@ -194,8 +194,10 @@ pub struct Deployed {
     pub name: String,
     /// The arguments of the container.
     pub arguments: Vec<String>,
-    /// The variables that it names with their values. Those with a value from elsewhere are left out.
+    /// The variables that it names with their values.
     pub environment: BTreeMap<String, String>,
+    /// The variables whose values are elsewhere.
+    pub elsewhere: Vec<String>,
 }
 
 impl Deployed {
@@ -207,20 +209,18 @@ impl Deployed {
         }
         let container = &pod["containers"][0];
         let texts = |value: &Value| value.as_str().map(str::to_owned);
-        let variable = |entry: &Value| Some((texts(&entry["name"])?, texts(&entry["value"])?));
+        let variables = container["env"].as_array().into_iter().flatten();
+        let (elsewhere, here): (Vec<_>, Vec<_>) = variables.partition(|entry| entry["valueFrom"].is_object());
+        let variable = |entry: &&Value| Some((texts(&entry["name"])?, texts(&entry["value"])?));
         Some(Self {
             name,
+            environment: here.iter().filter_map(variable).collect(),
+            elsewhere: elsewhere.iter().filter_map(|entry| texts(&entry["name"])).collect(),
             arguments: container["args"]
                 .as_array()
                 .into_iter()
                 .flatten()
                 .filter_map(texts)
-                .collect(),
-            environment: container["env"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(variable)
                 .collect(),
         })
     }
@@ -272,6 +272,7 @@ mod tests {
             deployed.environment,
             BTreeMap::from([("CLUSTER_NAME".to_owned(), "prod".to_owned())])
         );
+        assert_eq!(deployed.elsewhere, ["POD_NAME"]);
         assert_eq!(Deployed::of("operator".to_owned(), &deployment, "theirs"), None);
     }
 

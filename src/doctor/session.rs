@@ -181,9 +181,12 @@ impl Asked<'_> {
         let tags = (refusal.is_some() && of_tags).then(|| {
             (
                 "sts:TagSession is not allowed.",
-                format!(
-                    "Let the trust policy of {role_arn} allow sts:TagSession to {principal}, and the operator's own policy allow it on the role."
-                ),
+                match is_denied {
+                    true => "The line of the session says where to look for the denial.".to_owned(),
+                    false => format!(
+                        "Let the trust policy of {role_arn} allow sts:TagSession to {principal}, and the operator's own policy allow it on the role."
+                    ),
+                },
             )
         });
         let lifetime = refusal.is_some_and(says_duration).then(|| {

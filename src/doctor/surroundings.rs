@@ -5,7 +5,7 @@ use std::fmt;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::examination::{Settings, Source};
-use super::report::Check;
+use super::report::{Check, Outcome};
 use crate::aws::sdk::{Caller, EndpointSource};
 use crate::aws::{AwsError, RegionSource};
 use crate::cluster::ClusterError;
@@ -14,6 +14,9 @@ use crate::cluster::inquiry::ServiceAccountName;
 use crate::cluster::lease::LeaseRecord;
 use crate::refresh::advice::{self, CHAINED_SESSION_MAX, Circumstances};
 use crate::refresh::policy::UnlistedNamespaces;
+
+/// The kind without which there are no policies.
+pub(super) const POLICIES: &str = "AWSAssumeRolePolicy";
 
 /// How many of the things that a schema lacks are named.
 const LACKING: usize = 8;
@@ -144,8 +147,8 @@ pub(super) fn definition(
     const NAME: &str = "definition";
     let of_release = release.map_or_else(String::new, |(version, _)| format!(", of release {version}"));
     let command = match kind {
-        "AWSAssumeRole" => "aws-assume-role crd",
-        _ => "aws-assume-role crd policies",
+        POLICIES => "aws-assume-role crd policies",
+        _ => "aws-assume-role crd",
     };
     match published {
         Ok(Published::Complete) => Check::ok(
@@ -182,6 +185,14 @@ pub(super) fn definition(
                 ),
             )
         }
+        // The operator works without it.
+        Ok(Published::NotInstalled) if kind == POLICIES => Check::unknown(
+            NAME,
+            format!("The API server does not know {kind}, which counts as no policies."),
+        )
+        .with_advice(format!(
+            "To have policies, install the definition with kubectl apply --server-side: `{command}` prints it."
+        )),
         Ok(Published::NotInstalled) => Check::failed(
             NAME,
             format!("The API server does not know {kind}."),
@@ -223,10 +234,18 @@ pub(super) fn leader(lease: (&str, &str), found: Result<Option<LeaseRecord>, Clu
 
 /// What a call to AWS told of the one who made it, by a clock that shows `now`.
 pub(super) fn aws(caller: &Caller, subject: Option<&Subject>, now: Timestamp) -> Vec<Check> {
-    let mut checks = vec![region(caller)];
-    checks.extend(clock(caller, now));
     let is_operator = matches!(subject, Some(Subject::Operator(_)));
     let who = if is_operator { "The operator" } else { "This command" };
+    // Where it is not the operator's, neither says anything of the operator.
+    let clock = clock(caller, now).map(|check| match check.outcome {
+        Outcome::Failed if !is_operator => check.with_advice("Set the clock of this machine right."),
+        _ => check,
+    });
+    let around = std::iter::once(region(caller)).chain(clock);
+    let mut checks: Vec<Check> = match is_operator {
+        true => around.collect(),
+        false => around.map(Check::in_doubt).collect(),
+    };
     checks.extend(identity(caller, who, is_operator, now));
     checks
 }
@@ -247,7 +266,7 @@ fn region(caller: &Caller) -> Check {
             return Check::failed(
                 NAME,
                 format!("Nobody names a Region, so it is {region}. {endpoint}"),
-                "Set aws.region in the values of the chart, or AWS_REGION.",
+                "Set AWS_REGION, which for the operator is aws.region in the values of the chart.",
             );
         }
     };

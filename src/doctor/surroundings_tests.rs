@@ -110,6 +110,11 @@ fn a_definition_is_this_releases_or_a_newer_ones() {
     );
     assert_eq!(outcome(lacking(), Some(("99.0.0", true))).outcome, Outcome::Ok);
     assert_eq!(outcome(Ok(Published::NotInstalled), None).outcome, Outcome::Failed);
+    let without = definition(POLICIES, Ok(Published::NotInstalled), None);
+    assert!(
+        without.outcome == Outcome::Unknown && without.advice.unwrap().contains("crd policies"),
+        "the operator works without policies"
+    );
     let away = outcome(Err(ClusterError::Unavailable("away".to_owned())), None);
     assert_eq!(away.outcome, Outcome::Unknown);
 }
@@ -164,7 +169,11 @@ fn a_region_that_nobody_names_is_wrong() {
         region: Region::new("us-east-1", RegionSource::Fallback),
         ..caller(Ok(session()))
     };
-    assert_eq!(of(&aws(&fallback, None, now()), "aws-region").outcome, Outcome::Failed);
+    let own = Subject::Operator(account());
+    let check = |subject| of(&aws(&fallback, Some(subject), now()), "aws-region").outcome;
+    assert_eq!(check(&own), Outcome::Failed);
+    // The Region of a laptop is not the operator's.
+    assert_eq!(check(&laptop(Some(account()))), Outcome::Unknown);
 }
 
 #[test]
@@ -181,7 +190,13 @@ fn a_clock_that_is_wrong_is_told_by_a_refusal_too() {
         answered: None,
         ..caller(Err(AwsError::NoIdentity(answer)))
     };
-    let checks = aws(&refused, None, now());
+    let other = aws(&refused, None, now());
+    let other = of(&other, "clock");
+    assert!(
+        other.outcome == Outcome::Unknown && other.advice.as_ref().unwrap().contains("this machine"),
+        "{other:?}"
+    );
+    let checks = aws(&refused, Some(&Subject::Operator(account())), now());
     let clock = of(&checks, "clock");
     assert!(
         clock.outcome == Outcome::Failed && clock.message.contains("3600 s behind"),

@@ -105,6 +105,12 @@ pub fn for_aws(error: &AwsError, known: &Circumstances<'_>) -> String {
         AwsError::AccessDenied(answer) | AwsError::NotPermitted(answer) if answer.message.contains("session policy") => {
             about_session_policy(answer, &principal)
         }
+        AwsError::AccessDenied(answer)
+            if answer.operation == Operation::AssumeRole && answer.message.contains("explicit deny") =>
+        {
+            let action = answer.refused_action().unwrap_or("sts:AssumeRole");
+            format!("Look for a denial of {action} to {principal} in the trust relationship of {role} and in resource control policies.")
+        }
         AwsError::AccessDenied(answer) if answer.operation == Operation::AssumeRole => match other_action(answer) {
             Some(action) => format!(
                 "Check that the trust relationship of {role} allows {action} to the principal {principal}; the operator's own policy must allow \

@@ -96,7 +96,7 @@ impl InCluster {
         let roles = published(&self.client, api::definition()).await;
         checks.push(surroundings::definition("AWSAssumeRole", roles, release.as_ref()));
         let policies = published(&self.client, api::policy_definition()).await;
-        checks.push(surroundings::definition("AWSAssumeRolePolicy", policies, None));
+        checks.push(surroundings::definition(surroundings::POLICIES, policies, None));
         let lease = self.lease(&question.settings);
         let tokens_in = self.tokens_in(question.target.as_ref()).await;
         let needs = Needs {

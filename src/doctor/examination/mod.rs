@@ -21,7 +21,7 @@ use crate::cluster::inquiry::{self, Deployed, ServiceAccountName};
 use crate::operator::boundary::Tenancy;
 use crate::operator::renderer::Renderer;
 use crate::refresh::plan::Situation;
-use crate::refresh::policy::Ruling;
+use crate::refresh::policy::{Denial, Ruling};
 use crate::spec::{Format, Resource, ResourceKey, Spec, template};
 
 /// The name of the resource that a role alone is asked for as.
@@ -152,8 +152,12 @@ async fn look_at_resource(
     checks: &mut Vec<Check>,
 ) {
     let settings = &question.settings;
+    let is_served = resource::is_served(&found.key.namespace, &settings.watch_namespaces);
     let there = resource::found(found, &settings.watch_namespaces);
-    checks.push(cluster.subject.judged(there, &settings.source));
+    checks.push(match is_served {
+        true => there,
+        false => cluster.subject.judged(there, &settings.source),
+    });
     let templates = match &found.spec {
         Ok(spec) => check_templates(spec, &found.key).await,
         Err(_) => None,
@@ -195,8 +199,8 @@ async fn look_at_spec(
     // The account of whoever runs this need not be the operator's.
     let is_operator = cluster.is_some_and(|cluster| cluster.subject.is_operator());
     let supposed = !is_operator && spec.role.known_arn().is_none();
-    // The operator would send the external ID of the namespace.
-    let without_id = namespace.is_none() && tenancy.cluster_name.is_some();
+    // The name of the session follows from the namespace, and the external ID.
+    let is_nobodys = namespace.is_none();
     let mut found = Vec::new();
     let mut permitted = true;
     match (namespace, cluster) {
@@ -216,7 +220,7 @@ async fn look_at_spec(
     }
     checks.extend(found.into_iter().map(|check| match supposed {
         true => resource::supposed(check),
-        false if without_id => check.in_doubt(),
+        false if is_nobodys => check.in_doubt(),
         false => check,
     }));
 }
@@ -239,7 +243,14 @@ async fn policy(
         }
     };
     let identity = aws.and_then(|at| at.identity.as_ref());
-    let Some(ruling) = boundary.rule_by(namespace, spec, identity) else {
+    let ruling = match identity {
+        // Somebody else's identity tells the account at most. Whether the role is the operator's own, it does not.
+        Some(identity) if !cluster.subject.is_operator() && !boundary.is_open() => {
+            Some(boundary.rule(namespace, spec, &identity.arn_of(&spec.role), None))
+        }
+        identity => boundary.rule_by(namespace, spec, identity),
+    };
+    let Some(ruling) = ruling else {
         return (
             resource::policies_unknown("it depends on the account of the one who asks, which is not known"),
             false,
@@ -256,7 +267,7 @@ async fn policy(
     let may = matches!(ruling, Ruling::Permitted | Ruling::Unlisted);
     let check = resource::policy(&role, namespace, boundary.is_open(), &ruling);
     // What holds where no policy says anything is a setting.
-    let by_setting = boundary.is_open() || matches!(ruling, Ruling::Unlisted);
+    let by_setting = boundary.is_open() || matches!(ruling, Ruling::Unlisted | Ruling::Denied(Denial::Unlisted { .. }));
     let in_doubt = by_setting && settings.source == Source::Command && !cluster.subject.is_operator();
     match in_doubt {
         true => (resource::by_unknown_setting(check), may),

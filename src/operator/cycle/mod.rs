@@ -171,19 +171,23 @@ impl Cycle {
 
     async fn refresh(&mut self, spec: &Spec) -> Result<Outcome, Failure> {
         for _ in 0..WRITE_ATTEMPTS {
-            let observed = match self.observe(spec).await {
-                Err(failure) if spec.suspend => {
-                    warn!("the Secret of a suspended resource could not be looked at: {failure}");
-                    None
-                }
-                observed => observed?,
+            let (observed, unseen) = match self.observe(spec).await {
+                Err(failure) if spec.suspend => (None, Some(failure)),
+                observed => (observed?, None),
             };
             if let Some(denial) = self.denial(spec).await {
+                // What is not seen cannot be withdrawn.
+                if let Some(failure) = unseen {
+                    return Err(failure);
+                }
                 match Box::pin(self.withdraw(spec, observed.as_deref())).await? {
                     None => continue,
                     Some(Withdrawn { live_until }) if spec.suspend => return Ok(Outcome::Suspended(live_until)),
                     Some(Withdrawn { live_until }) => return Err(Failure::PolicyDenied { denial, live_until }),
                 }
+            }
+            if let Some(failure) = unseen {
+                warn!("the Secret of a suspended resource could not be looked at: {failure}");
             }
             let why = match plan(self.situation(spec), observed.as_deref()) {
                 Plan::Suspended => return Ok(Outcome::Suspended(None)),

@@ -4,7 +4,7 @@ use super::tests::{condition, failure, first, plain, restarted, said};
 use super::*;
 use crate::api::{AWSAssumeRolePolicy, ConditionType, Reason};
 use crate::operator::boundary::{Boundary, Known, Labels, Tenancy};
-use crate::operator::fixtures::{Call, World, at, pass, policy, secret};
+use crate::operator::fixtures::{Call, World, at, pass, policy, secret, unavailable};
 use crate::refresh::policy::{Policies, Policy, UnlistedNamespaces};
 use crate::refresh::withdrawal::WhenWithdrawn;
 use crate::spec::Format;
@@ -193,6 +193,31 @@ async fn a_suspended_resource_whose_spec_is_another_by_now_loses_what_was_withdr
     );
     assert!(world.cluster.secret("secret").unwrap().is_emptied());
     assert_eq!(report.memory.next, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_could_not_be_seen_does_not_count_as_withdrawn() {
+    let deleting = Tenancy {
+        when_withdrawn: WhenWithdrawn::Delete,
+        ..Tenancy::default()
+    };
+    let world = world_with(deleting).await;
+    let report = first(&world, &plain()).await;
+    permit_nothing(&world);
+    let suspended = Resource {
+        generation: 2,
+        ..resource(Spec {
+            suspend: true,
+            ..spec(Format::Map)
+        })
+    };
+    world.cluster.fail(Call::Observe, [unavailable()]);
+    let report = super::tests::cycle(&world, &suspended, Trigger::SpecChanged, restarted(&report)).await;
+    assert!(matches!(report.outcome, Outcome::Failed(_)), "{:?}", report.outcome);
+    assert!(report.memory.next.is_some(), "it is tried again");
+    let report = super::tests::cycle(&world, &suspended, Trigger::Retry, report.memory).await;
+    assert!(matches!(report.outcome, Outcome::Suspended(_)), "{:?}", report.outcome);
+    assert_eq!(world.cluster.secret("secret"), None);
 }
 
 #[tokio::test(start_paused = true)]

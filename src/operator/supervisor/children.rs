@@ -16,7 +16,7 @@ use crate::operator::boundary::Boundary;
 use crate::operator::role::packed::Packed;
 use crate::operator::role::rest::Rest;
 use crate::operator::role::{Beginning, RoleActor, RoleArguments, RoleMessage};
-use crate::refresh::standing::Standing;
+use crate::refresh::standing::{Standing, WentBy};
 use crate::secret::ObservedSecret;
 use crate::spec::{Resource, ResourceKey, ResourceVersion};
 
@@ -108,6 +108,13 @@ impl Child {
         if let Ok(spec) = &self.resource.spec {
             self.ruled = boundary.rule_by(&self.resource.key.namespace, spec, operator).into();
         }
+    }
+
+    /// Whether its last cycle went by another ruling than the one that holds, and another cycle would do better. One that could not know who the
+    /// operator is waits until that is known.
+    pub(super) fn is_to_be_corrected(&self, operator_is_unknown: bool) -> bool {
+        let went_by = self.standing.went_by;
+        self.ruled.contradicts(went_by) && !(operator_is_unknown && went_by == WentBy::Unknown)
     }
 
     /// What the policies say of it, where it asks for something. A spec that cannot be read asks for nothing.

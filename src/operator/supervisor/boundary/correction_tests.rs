@@ -173,3 +173,36 @@ async fn who_is_taken_up_when_the_policies_are_known_does_not_begin_twice() {
     settle().await;
     assert_eq!((running.world.aws.calls(), counted(&running).await), (1, [0, 1, 0, 0]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_know_is_not_asked_again_and_again_and_loses_no_news() {
+    let running = Running::with(&[named("a", "1")]).await;
+    let all = Scope::all();
+    running.world.cluster.list_namespace(&all, namespace("team", "no"));
+    let labelled = ObservedPolicy {
+        name: "q".into(),
+        ..selecting(ANY)
+    };
+    tell(&running, TenancyEvent::Applied(labelled)).await;
+    running.world.aws.set_silent(true);
+    tell(&running, TenancyEvent::Applied(policy("p", &["team"], &[OTHERS]))).await;
+    running.world.cluster.take_calls();
+    let label = |number: usize| {
+        let event = TenancyEvent::Applied(namespace("elsewhere", &number.to_string()));
+        running.world.cluster.tell_namespace(&all, event);
+    };
+    for number in 0..50 {
+        label(number);
+        tokio::time::sleep(REASSESS_AFTER * 2).await;
+    }
+    assert_eq!(running.world.cluster.take_calls(), [], "nothing can be done about it");
+    // It is known again, and the first to be looked at for that are others.
+    running.world.aws.set_silent(false);
+    label(50);
+    tokio::time::sleep(REASSESS_AFTER * 2).await;
+    settle().await;
+    assert_eq!(
+        running.world.cluster.status().failure_reason(),
+        Some(Reason::PolicyDenied)
+    );
+}

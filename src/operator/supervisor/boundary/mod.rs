@@ -185,11 +185,12 @@ impl SupervisorState {
             return Ok(());
         }
         let operator = self.operator();
+        let waits = self.boundary.by_earlier_operator;
         let Some(child) = self.children.get_mut(uid) else {
             return Ok(());
         };
         child.rule(&self.context.boundary, operator.as_ref());
-        if !child.ruled.contradicts(child.standing.went_by) {
+        if !child.is_to_be_corrected(waits) {
             return Ok(());
         }
         child.corrected = Some(publication);
@@ -209,10 +210,11 @@ impl SupervisorState {
     /// Rules anew on the resources for which something changed. Gives those that have to hear of it.
     fn rule_on_stale(&mut self) -> Vec<Arc<str>> {
         let mut stale = std::mem::take(&mut self.boundary.stale);
-        self.boundary.by_earlier_operator = false;
+        let by_earlier_operator = std::mem::take(&mut self.boundary.by_earlier_operator);
         let operator = self.operator();
+        let waits = self.boundary.by_earlier_operator;
         // Whoever it is, is known to all from now on, and not only to those that are looked at for another reason.
-        if operator != self.boundary.operator {
+        if operator != self.boundary.operator || (by_earlier_operator && !waits) {
             self.boundary.operator.clone_from(&operator);
             stale = Stale::All;
         }
@@ -225,7 +227,7 @@ impl SupervisorState {
             child.rule(&self.context.boundary, operator.as_ref());
             let is_news = child.ruled.is_news(before, child.standing.failures > 0);
             // Whoever was told works on it, and must not begin anew with each change of some policy.
-            if is_news || (!child.told && child.ruled.contradicts(child.standing.went_by)) {
+            if is_news || (!child.told && child.is_to_be_corrected(waits)) {
                 child.told = child.has_actor();
                 told.push(uid.clone());
             }

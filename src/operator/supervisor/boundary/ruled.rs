@@ -52,7 +52,7 @@ impl Ruled {
 
     /// Whether the last cycle of a resource went by another ruling: one that held for a moment, between two changes that came close together, or
     /// none, since it could not know who the operator is. One that could not know of a permission tries again by itself.
-    pub(super) fn contradicts(self, went_by: WentBy) -> bool {
+    pub(in crate::operator::supervisor) fn contradicts(self, went_by: WentBy) -> bool {
         match self {
             Self::Unknown => false,
             Self::Permitted | Self::Unlisted => went_by == WentBy::Refusal,
