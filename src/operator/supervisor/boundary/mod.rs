@@ -185,7 +185,7 @@ impl SupervisorState {
             return Ok(());
         }
         let operator = self.operator();
-        let waits = self.boundary.by_earlier_operator;
+        let waits = self.context.aws.known_identity().is_none();
         let Some(child) = self.children.get_mut(uid) else {
             return Ok(());
         };
@@ -212,7 +212,7 @@ impl SupervisorState {
         let mut stale = std::mem::take(&mut self.boundary.stale);
         let by_earlier_operator = std::mem::take(&mut self.boundary.by_earlier_operator);
         let operator = self.operator();
-        let waits = self.boundary.by_earlier_operator;
+        let waits = self.context.aws.known_identity().is_none();
         // Whoever it is, is known to all from now on, and not only to those that are looked at for another reason.
         if operator != self.boundary.operator || (by_earlier_operator && !waits) {
             self.boundary.operator.clone_from(&operator);
