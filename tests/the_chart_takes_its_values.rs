@@ -258,6 +258,47 @@ fn values_of_a_1_x_chart_are_taken() {
 }
 
 #[test]
+fn a_name_that_yaml_takes_for_a_number_stays_a_name() {
+    let objects = rendered(&["--namespace=5678", "--set-string=watchNamespaces={0123}"]);
+    for object in &objects {
+        for namespace in [&object["metadata"]["namespace"], &object["subjects"][0]["namespace"]] {
+            assert!(namespace.is_null() || namespace.is_string(), "{object}");
+        }
+    }
+    let account = objects
+        .iter()
+        .find(|object| object["kind"] == "ServiceAccount")
+        .unwrap();
+    assert_eq!(account["metadata"]["namespace"], "5678");
+    let roles = objects.iter().filter(|object| object["kind"] == "Role");
+    assert!(roles.clone().any(|role| role["metadata"]["namespace"] == "0123"));
+}
+
+#[test]
+fn each_of_several_releases_is_missed_by_its_own_alert() {
+    let down = |arguments: &str| {
+        let objects = rendered(&["--set=metrics.prometheusRule.enabled=true", arguments]);
+        let rules = objects
+            .iter()
+            .find(|object| object["kind"] == "PrometheusRule")
+            .unwrap();
+        let groups = rules["spec"]["groups"].as_array().unwrap().iter();
+        let mut rules = groups.flat_map(|group| group["rules"].as_array().unwrap());
+        let rule = rules.find(|rule| rule["alert"] == "AWSAssumeRoleDown").unwrap();
+        rule["expr"].as_str().unwrap().to_owned()
+    };
+    let own = "absent(aws_assume_role_leader{namespace=\"somewhere\"} == 1)";
+    assert_eq!(
+        down("--set=watchNamespaces={team},metrics.serviceMonitor.enabled=true"),
+        own
+    );
+    let any = "absent(aws_assume_role_leader == 1)";
+    assert_eq!(down("--set=metrics.serviceMonitor.enabled=true"), any);
+    // Who scrapes otherwise may have another label for the namespace.
+    assert_eq!(down("--set=watchNamespaces={team}"), any);
+}
+
+#[test]
 fn the_digest_of_an_image_counts_before_its_tag() {
     let image = |arguments: &[&str]| {
         let objects = rendered(arguments);

@@ -187,8 +187,8 @@ pub async fn service_accounts(client: &Client, name: &str) -> Result<Vec<Service
     Ok(found.items.into_iter().map(of).collect())
 }
 
-/// What a Deployment starts its container with.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What a Deployment starts its container with. Whoever put an access key into a variable does not find it in the [`Debug`](fmt::Debug) of this.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Deployed {
     /// The name of the Deployment.
     pub name: String,
@@ -198,6 +198,16 @@ pub struct Deployed {
     pub environment: BTreeMap<String, String>,
     /// The variables whose values are elsewhere.
     pub elsewhere: Vec<String>,
+}
+
+impl fmt::Debug for Deployed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deployed")
+            .field("name", &self.name)
+            .field("environment", &self.environment.keys())
+            .field("elsewhere", &self.elsewhere)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Deployed {
@@ -273,6 +283,8 @@ mod tests {
             BTreeMap::from([("CLUSTER_NAME".to_owned(), "prod".to_owned())])
         );
         assert_eq!(deployed.elsewhere, ["POD_NAME"]);
+        let shown = format!("{deployed:?}");
+        assert!(shown.contains("CLUSTER_NAME") && !shown.contains("prod"), "{shown}");
         assert_eq!(Deployed::of("operator".to_owned(), &deployment, "theirs"), None);
     }
 

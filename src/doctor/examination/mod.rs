@@ -200,7 +200,7 @@ async fn look_at_spec(
     let is_operator = cluster.is_some_and(|cluster| cluster.subject.is_operator());
     let supposed = !is_operator && spec.role.known_arn().is_none();
     // The name of the session follows from the namespace, and the external ID.
-    let is_nobodys = namespace.is_none();
+    let without_namespace = namespace.is_none();
     let mut found = Vec::new();
     let mut permitted = true;
     match (namespace, cluster) {
@@ -220,7 +220,7 @@ async fn look_at_spec(
     }
     checks.extend(found.into_iter().map(|check| match supposed {
         true => resource::supposed(check),
-        false if is_nobodys => check.in_doubt(),
+        false if without_namespace => check.in_doubt(),
         false => check,
     }));
 }

@@ -21,7 +21,8 @@ pub(super) struct Withdrawn {
     pub(super) live_until: Option<Timestamp>,
 }
 
-fn taken_from(ruling: &Result<Ruling, AwsError>) -> WentBy {
+/// What is taken for granted by a ruling.
+fn by(ruling: &Result<Ruling, AwsError>) -> WentBy {
     match ruling {
         Ok(Ruling::Permitted | Ruling::Unlisted) => WentBy::Permission,
         Ok(Ruling::Denied(_)) => WentBy::Refusal,
@@ -40,7 +41,7 @@ impl Cycle {
     pub(super) async fn denial(&mut self, spec: &Spec) -> Option<Denial> {
         let ruling = self.ruling(spec).await;
         self.unlisted = matches!(ruling, Ok(Ruling::Unlisted));
-        self.went_by = taken_from(&ruling);
+        self.went_by = by(&ruling);
         match ruling {
             Ok(Ruling::Denied(denial)) => Some(denial),
             Ok(Ruling::Permitted | Ruling::Unlisted) => None,
@@ -58,7 +59,7 @@ impl Cycle {
     /// Whether AWS may be asked.
     pub(super) async fn check_permission(&mut self, spec: &Spec) -> Result<(), Failure> {
         let ruling = self.ruling(spec).await;
-        self.went_by = taken_from(&ruling);
+        self.went_by = by(&ruling);
         match ruling.map_err(|error| refused(error, &*self.context.clock))? {
             Ruling::Permitted | Ruling::Unlisted => Ok(()),
             Ruling::Held(why) => Err(Failure::PoliciesUnknown(why)),

@@ -36,6 +36,14 @@ async fn world_with(tenancy: Tenancy) -> World {
     world
 }
 
+/// The resource after its owner suspended it.
+fn suspended(spec: Spec) -> Resource {
+    Resource {
+        generation: 2,
+        ..resource(Spec { suspend: true, ..spec })
+    }
+}
+
 async fn again(world: &World, report: &Report) -> Report {
     super::tests::cycle(world, &plain(), Trigger::PolicyChanged, report.memory.clone()).await
 }
@@ -156,13 +164,7 @@ async fn a_suspended_resource_keeps_no_credentials_that_were_withdrawn() {
     let world = world_with(deleting).await;
     let report = first(&world, &plain()).await;
     permit_nothing(&world);
-    let suspended = Resource {
-        generation: 2,
-        ..resource(Spec {
-            suspend: true,
-            ..spec(Format::Map)
-        })
-    };
+    let suspended = suspended(spec(Format::Map));
     let report = super::tests::cycle(&world, &suspended, Trigger::SpecChanged, report.memory).await;
     assert!(matches!(report.outcome, Outcome::Suspended(_)), "{:?}", report.outcome);
     assert_eq!(world.cluster.secret("secret"), None);
@@ -173,14 +175,10 @@ async fn a_suspended_resource_whose_spec_is_another_by_now_loses_what_was_withdr
     let world = world_with(Tenancy::default()).await;
     let report = first(&world, &plain()).await;
     permit_nothing(&world);
-    let suspended = Resource {
-        generation: 2,
-        ..resource(Spec {
-            suspend: true,
-            duration: std::time::Duration::from_secs(1800),
-            ..spec(Format::Map)
-        })
-    };
+    let suspended = suspended(Spec {
+        duration: Duration::from_secs(1800),
+        ..spec(Format::Map)
+    });
     let report = super::tests::cycle(&world, &suspended, Trigger::SpecChanged, report.memory).await;
     assert!(!world.cluster.secret("secret").unwrap().is_emptied());
     assert_eq!(report.memory.next.as_ref().unwrap().at, at(900));
@@ -204,13 +202,7 @@ async fn a_secret_that_could_not_be_seen_does_not_count_as_withdrawn() {
     let world = world_with(deleting).await;
     let report = first(&world, &plain()).await;
     permit_nothing(&world);
-    let suspended = Resource {
-        generation: 2,
-        ..resource(Spec {
-            suspend: true,
-            ..spec(Format::Map)
-        })
-    };
+    let suspended = suspended(spec(Format::Map));
     world.cluster.fail(Call::Observe, [unavailable()]);
     let report = super::tests::cycle(&world, &suspended, Trigger::SpecChanged, restarted(&report)).await;
     assert!(matches!(report.outcome, Outcome::Failed(_)), "{:?}", report.outcome);

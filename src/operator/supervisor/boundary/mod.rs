@@ -185,12 +185,12 @@ impl SupervisorState {
             return Ok(());
         }
         let operator = self.operator();
-        let waits = self.context.aws.known_identity().is_none();
+        let is_unknown = self.context.aws.known_identity().is_none();
         let Some(child) = self.children.get_mut(uid) else {
             return Ok(());
         };
         child.rule(&self.context.boundary, operator.as_ref());
-        if !child.is_to_be_corrected(waits) {
+        if !child.is_to_be_corrected(is_unknown) {
             return Ok(());
         }
         child.corrected = Some(publication);
@@ -212,9 +212,9 @@ impl SupervisorState {
         let mut stale = std::mem::take(&mut self.boundary.stale);
         let by_earlier_operator = std::mem::take(&mut self.boundary.by_earlier_operator);
         let operator = self.operator();
-        let waits = self.context.aws.known_identity().is_none();
+        let is_unknown = self.context.aws.known_identity().is_none();
         // Whoever it is, is known to all from now on, and not only to those that are looked at for another reason.
-        if operator != self.boundary.operator || (by_earlier_operator && !waits) {
+        if operator != self.boundary.operator || (by_earlier_operator && !is_unknown) {
             self.boundary.operator.clone_from(&operator);
             stale = Stale::All;
         }
@@ -227,7 +227,7 @@ impl SupervisorState {
             child.rule(&self.context.boundary, operator.as_ref());
             let is_news = child.ruled.is_news(before, child.standing.failures > 0);
             // Whoever was told works on it, and must not begin anew with each change of some policy.
-            if is_news || (!child.told && child.is_to_be_corrected(waits)) {
+            if is_news || (!child.told && child.is_to_be_corrected(is_unknown)) {
                 child.told = child.has_actor();
                 told.push(uid.clone());
             }
